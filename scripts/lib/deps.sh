@@ -1,0 +1,22 @@
+# The Debian packages that building and checking specrep takes. To be sourced.
+
+build_packages=(
+  autoconf automake libtool pkg-config make g++ clang
+  protobuf-compiler libprotobuf-dev libssl-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
+  libboost-dev libboost-test-dev libcli11-dev libxen-dev
+)
+
+# install_missing PACKAGE...: installs those of the packages that are not there.
+install_missing() {
+  local package missing=()
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
+      missing+=("$package")
+  done
+  ((${#missing[@]})) || return 0
+  local sudo=()
+  ((EUID == 0)) || sudo=(sudo)
+  "${sudo[@]}" apt-get -qq update
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install --no-install-recommends "${missing[@]}"
+}

@@ -1,0 +1,202 @@
+"""A running lab: two Xen hosts and their networks. This is what tests are given."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import time
+
+from client import POWER_PORT, Counter, ask
+from common import LabError, phase
+from image import ensure_image
+from machine import Machine
+from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
+from package import install
+from ssh import Shell
+from states import BOOT_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
+
+SSH_TIMEOUT_S = 60
+GUEST_ANSWER_TIMEOUT_S = 60
+WAIT_INTERVAL_S = 0.1
+CLOCK_TRIES = 5
+
+
+class Lab:
+    """The lab in one folder. It goes on when this object is gone; Lab.attach() finds it again.
+
+    `guest` is the guest that runs on host 1 from the start (None for none), and
+    `virtual_time` tells whether the hosts' time passes with their instructions.
+    """
+
+    CLIENT_ADDRESS = CLIENT_ADDRESS
+    GUEST_ADDRESSES = GUEST_ADDRESSES
+
+    def __init__(self, folder, guest, virtual_time):
+        self.folder = pathlib.Path(folder)
+        self.guest = guest
+        self.virtual_time = virtual_time
+        self.network = Network(self.folder)
+        image = ensure_image()
+        self.machines = {host: Machine(host, self.folder, self.network, image, virtual_time) for host in HOSTS}
+        self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
+
+    @classmethod
+    def start(cls, folder, guest=None, virtual_time=False):
+        """Starts a fresh lab from snapshots (which are made if missing)."""
+        folder = pathlib.Path(folder)
+        if (folder / "lab.json").exists():
+            raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
+        snapshots = ensure_snapshots(guest, virtual_time)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        lab = cls(folder, guest, virtual_time)
+        try:
+            (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time}))
+            with phase("starting the lab from its snapshots"):
+                lab.network.up()
+                for host, machine in lab.machines.items():
+                    machine.restore(snapshots[host])
+                in_parallel(lab._greet, HOSTS)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, folder):
+        """The lab that runs in `folder`; raises LabError if there is none."""
+        try:
+            settings = json.loads((pathlib.Path(folder) / "lab.json").read_text())
+        except FileNotFoundError:
+            raise LabError("no lab is up; run scripts/xenlab up first") from None
+        return cls(folder, **settings)
+
+    def down(self):
+        """Ends the hosts and removes everything but the cached snapshots."""
+        for host in HOSTS:
+            self.power_cut(host)
+        self.network.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Hosts
+
+    def ssh(self, host, command, timeout=SSH_TIMEOUT_S, check=True):
+        """Runs a shell command as root on a host; returns a CompletedProcess with text.
+
+        A command that fails raises LabError unless `check` is false; one that
+        takes longer than `timeout` seconds always does.
+        """
+        return self._shells[host].run(command, timeout_s(timeout, self.virtual_time), check)
+
+    def ssh_start(self, host, command):
+        """Starts a shell command on a host; returns a Popen with text pipes.
+
+        Killing it does not end the command on the host: use pkill there.
+        """
+        return subprocess.Popen(self.ssh_argv(host, command), text=True, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def ssh_argv(self, host, command=None, terminal=False):
+        """The command line that ssh() runs; without a command, a login shell's."""
+        return self._shells[host].argv(command, terminal)
+
+    def power_cut(self, host):
+        """The host's power fails: it ends between two instructions, and its cards go silent."""
+        self._shells[host].disconnect()
+        self.machines[host].power_cut()
+
+    def power_on(self, host):
+        """Boots a host whose power was cut, from its disk as it was then; returns when it takes commands."""
+        self.machines[host].boot()
+        with phase(f"booting host {host}"):
+            self.wait_for_boot(host)
+
+    def wait_for_boot(self, host):
+        """Waits for a host that boots, for example because a watchdog reset it."""
+        limit_s = timeout_s(BOOT_TIMEOUT_S, self.virtual_time)
+        self._shells[host].disconnect()
+        self._greet(host, limit_s)
+        self._shells[host].run("systemctl is-system-running --wait >/dev/null; xl list", limit_s)
+
+    def is_running(self, host):
+        """Whether the host has power; it says nothing about what runs on it."""
+        return self.machines[host].pid() is not None
+
+    def console(self, host):
+        """What Xen and dom0 wrote on the serial line."""
+        return self.machines[host].serial_log.read_text(errors="replace")
+
+    def domains(self, host):
+        """The names of the guests on a host."""
+        lines = self.ssh(host, "xl list").stdout.splitlines()[2:]
+        return [line.split()[0] for line in lines]
+
+    def clock_offset(self, host):
+        """The host's CLOCK_REALTIME minus this machine's, in seconds: of several tries, the quickest's."""
+        tries = []
+        for _ in range(CLOCK_TRIES):
+            before_s = time.time()
+            host_s = float(self.ssh(host, "date +%s.%N").stdout)
+            after_s = time.time()
+            tries.append((after_s - before_s, host_s - (before_s + after_s) / 2))
+        return min(tries)[1]
+
+    def push(self, package=None):
+        """Installs the current build on both hosts that have power (see package.py)."""
+        install({host: self._shells[host] for host in HOSTS if self.is_running(host)}, self.folder, package)
+
+    def _greet(self, host, limit_s=SSH_TIMEOUT_S):
+        """Connects to a host that has just come up, and tells it what time it is."""
+        shell = self._shells[host]
+        shell.connect(timeout_s(limit_s, self.virtual_time))
+        if not self.virtual_time:
+            shell.run(f"date -s @{time.time():.3f}", SSH_TIMEOUT_S)
+
+    # Network
+
+    def partition(self):
+        """Cuts the replication link: packets vanish in both directions, the carrier stays."""
+        self.network.partition()
+
+    def heal(self):
+        self.network.heal()
+
+    def client_cmd(self, argv):
+        """The command line that runs `argv` outside both hosts, on the guests' network."""
+        return self.network.inside(argv)
+
+    # Guests
+
+    def Counter(self, address, interval_ms=50):
+        """Starts a client that counts with the guest at `address`; see client.Counter."""
+        log = self.folder / f"counter-{address}-{time.monotonic_ns()}.log"
+        return Counter(self.network, address, log, interval_ms)
+
+    def ask(self, address, line, timeout=GUEST_ANSWER_TIMEOUT_S):
+        """One line to the counter's port ("peek", "next", "dirty 100"), one answer, no lasting connection."""
+        return ask(self.network, address, line, timeout_s(timeout, self.virtual_time))
+
+    def guest_power(self, address, what):
+        """Makes the guest do "poweroff", "reboot" or "crash" to itself."""
+        ask(self.network, address, what, GUEST_ANSWER_TIMEOUT_S, POWER_PORT)
+
+    def wait_for(self, predicate, timeout, what):
+        """Calls `predicate` until it returns something true, and returns that."""
+        deadline_s = time.monotonic() + timeout
+        while True:
+            result = predicate()
+            if result:
+                return result
+            assert time.monotonic() < deadline_s, f"waited {timeout} s in vain for {what}"
+            time.sleep(WAIT_INTERVAL_S)
+
+    def status(self):
+        """Everything about the lab, for people and for programs."""
+        return {
+            "folder": str(self.folder),
+            "guest": self.guest,
+            "virtual_time": self.virtual_time,
+            "namespace": self.network.name,
+            "replication": "joined" if self.network.is_joined() else "partitioned",
+            "hosts": {str(host): {"pid": machine.pid()} for host, machine in self.machines.items()},
+        }

@@ -1,0 +1,79 @@
+"""A lab's networks: bridges and taps in a network namespace of its own, so that labs never meet.
+
+Three bridges join the two hosts, one for each of a host's cards:
+  mgmt   10.77.0.N        how the tests reach the hosts (the tests' end: 10.77.0.254)
+  rep    192.168.77.N     the replication link; the namespace has no address on it
+  guest  192.168.88.0/24  the guests, and outside both hosts their client (192.168.88.254)
+"""
+
+import hashlib
+import json
+import subprocess
+
+from common import run
+
+PURPOSES = ("mgmt", "rep", "guest")
+HOSTS = (1, 2)
+CLIENT_ADDRESS = "192.168.88.254"
+GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52"}
+
+
+def management_address(host):
+    return f"10.77.0.{host}"
+
+
+def replication_address(host):
+    return f"192.168.77.{host}"
+
+
+def tap(purpose, host):
+    return f"{purpose}{host}"
+
+
+def mac(purpose, host):
+    """Must match what recipe/dom0/usr/local/sbin/labnet looks for."""
+    return f"52:54:00:{PURPOSES.index(purpose):02x}:00:{host:02x}"
+
+
+class Network:
+    def __init__(self, lab_path):
+        self.name = "specrep-lab-" + hashlib.sha256(str(lab_path).encode()).hexdigest()[:8]
+
+    def inside(self, argv):
+        """The command that runs `argv` in this namespace."""
+        return ["ip", "netns", "exec", self.name, *[str(word) for word in argv]]
+
+    def up(self):
+        self.down()
+        run(["ip", "netns", "add", self.name], "make the lab's network namespace")
+        lines = ["link set lo up"]
+        for purpose in PURPOSES:
+            lines.append(f"link add name {purpose} type bridge forward_delay 0 mcast_snooping 0")
+            lines.append(f"link set {purpose} up")
+            for host in HOSTS:
+                lines.append(f"tuntap add dev {tap(purpose, host)} mode tap vnet_hdr")
+                lines.append(f"link set {tap(purpose, host)} master {purpose} up")
+        lines.append("address add 10.77.0.254/24 dev mgmt")
+        lines.append(f"address add {CLIENT_ADDRESS}/24 dev guest")
+        for line in lines:
+            self._ip(line)
+
+    def down(self):
+        """Removes the namespace if there is one."""
+        subprocess.run(["ip", "netns", "delete", self.name], stderr=subprocess.DEVNULL)
+
+    def partition(self):
+        """Cuts the replication link. The hosts' cards keep their carrier: it is QEMU that has the tap."""
+        for host in HOSTS:
+            self._ip(f"link set {tap('rep', host)} nomaster")
+
+    def heal(self):
+        for host in HOSTS:
+            self._ip(f"link set {tap('rep', host)} master rep")
+
+    def is_joined(self):
+        shown = run(["ip", "-n", self.name, "-j", "link", "show", "master", "rep"], "look at the replication link")
+        return len(json.loads(shown.stdout or "[]")) == len(HOSTS)
+
+    def _ip(self, line):
+        run(["ip", "-n", self.name, *line.split()], f"set up the lab's network ({line})")

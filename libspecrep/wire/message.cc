@@ -121,8 +121,7 @@ Negotiated negotiate(const Message& peer_hello) {
     throw ProtocolError(peer + " claims to speak protocol " + std::to_string(hello.protocol_min()) +
                         " to " + std::to_string(hello.protocol_max()));
   if (hello.protocol_max() < kProtocolMin)
-    throw Error(peer + " speaks protocol " +
-                    versions(hello.protocol_min(), hello.protocol_max()) +
+    throw Error(peer + " speaks protocol " + versions(hello.protocol_min(), hello.protocol_max()) +
                     ", this specrep " PACKAGE_VERSION " needs " +
                     versions(kProtocolMin, kProtocolMax),
                 "install a newer specrep on " + hello.host());

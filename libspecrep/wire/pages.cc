@@ -65,8 +65,9 @@ PagesView::PagesView(const Message& message, Gfn gfn_count) {
   const auto& pages = message.envelope.pages();
   const auto count = static_cast<std::size_t>(pages.gfn_delta_size());
   if (count > kPagesPerMessageMax)
-    throw ProtocolError("the peer sent " + std::to_string(count) + " pages in one message; at most " +
-                        std::to_string(kPagesPerMessageMax) + " are allowed");
+    throw ProtocolError("the peer sent " + std::to_string(count) +
+                        " pages in one message; at most " + std::to_string(kPagesPerMessageMax) +
+                        " are allowed");
   const auto encodings = static_cast<std::size_t>(pages.encoding_size());
   if (encodings != 0 && encodings != count)
     throw ProtocolError("the peer sent " + std::to_string(count) + " pages with " +
@@ -99,7 +100,8 @@ PagesView::PagesView(const Message& message, Gfn gfn_count) {
     }
   }
   if (used != message.payload.size())
-    throw ProtocolError("the peer sent pages with " + std::to_string(message.payload.size() - used) +
+    throw ProtocolError("the peer sent pages with " +
+                        std::to_string(message.payload.size() - used) +
                         " bytes of payload too many");
 }
 

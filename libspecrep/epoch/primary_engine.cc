@@ -1,0 +1,372 @@
+#include "libspecrep/epoch/primary_engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "libspecrep/wire/pages.h"
+
+namespace specrep::epoch {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Bulk data queued on the link at most while memory is first copied: enough to keep a 10 Gbit/s
+// link busy between two looks (8 MiB = 7 ms), little enough to be no burden.
+constexpr std::size_t kQueuedBytesMax = 8 * 1024 * 1024;
+// How often a full link is looked at again.
+constexpr Duration kLinkPoll = 2ms;
+// The first copy ends, and the first checkpoint is taken, when a round leaves fewer dirty pages
+// than this (a 4 MiB residual stops the guest for about as long as the suspend itself), or
+// after this many rounds: a guest that dirties faster than the link carries will not converge.
+constexpr std::uint64_t kFirstCopyDirtyPagesMax = 1024;
+constexpr unsigned kFirstCopyRoundsMax = 5;
+// Pages read at a time where all memory is read.
+constexpr std::size_t kChunkPages = 1024;
+// How long the backup may take to confirm that it discarded its copy.
+constexpr Duration kStopTimeout = 5s;
+
+}  // namespace
+
+PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock& clock,
+                             PrimaryOptions options, PrimaryObserver& observer)
+    : guest_(guest),
+      link_(link),
+      clock_(clock),
+      options_(std::move(options)),
+      observer_(observer),
+      schedule_(clock.now(), options_.epoch_length) {
+  const Gfn gfn_count = guest_.gfn_count();
+  present_.resize(gfn_count);
+  sampled_.resize(gfn_count);
+  dirty_.resize(gfn_count);
+}
+
+PrimaryEngine::~PrimaryEngine() {
+  if (logging_dirty_) guest_.stop_dirty_log();
+}
+
+TimePoint PrimaryEngine::step() {
+  const TimePoint now = clock_.now();
+  if (phase_ == Phase::kStopping) {
+    if (now >= stop_deadline_) phase_ = Phase::kEnded;
+    return stop_deadline_;
+  }
+  if (now - link_.last_heard() > options_.heartbeat_timeout) {
+    throw BackupLost("the backup has not been heard of for " +
+                     std::to_string(static_cast<long>(milliseconds(now - link_.last_heard()))) +
+                     " ms");
+  }
+  TimePoint next = now;
+  try {
+    switch (phase_) {
+      case Phase::kStart:
+        begin();
+        break;
+      case Phase::kFirstCopy:
+        next = step_first_copy();
+        break;
+      case Phase::kEpochs:
+        next = step_epoch();
+        break;
+      case Phase::kStopping:
+      case Phase::kEnded:
+        break;
+    }
+  } catch (const guest::Ended& ended) {
+    guest_ended_ = ended.what();
+    stop_protocol(ended.what());
+    return stop_deadline_;
+  }
+  // Never past the moment at which the backup would count as lost.
+  return std::min(next, link_.last_heard() + options_.heartbeat_timeout + 1ms);
+}
+
+void PrimaryEngine::handle(const wire::Link::Event& event) {
+  if (event.closed) {
+    if (phase_ == Phase::kStopping) {
+      phase_ = Phase::kEnded;
+      return;
+    }
+    throw BackupLost("the link to the backup closed: " + *event.closed);
+  }
+  if (!event.message) return;
+  const wire::Envelope& envelope = event.message->envelope;
+  switch (envelope.body_case()) {
+    case wire::Envelope::kStarted:
+      break;
+    case wire::Envelope::kCommit:
+      commit(envelope.commit());
+      break;
+    case wire::Envelope::kVerified:
+      observer_.on_verified(envelope.verified(), verify_left_out_);
+      break;
+    case wire::Envelope::kStopped:
+      if (phase_ == Phase::kStopping) phase_ = Phase::kEnded;
+      break;
+    case wire::Envelope::kFailure:
+      throw wire::to_error(envelope.failure(), "the backup");
+    default:
+      throw wire::ProtocolError("the backup sent a message that only a primary may send");
+  }
+}
+
+void PrimaryEngine::request_stop(const std::string& reason) {
+  if (phase_ == Phase::kStopping || phase_ == Phase::kEnded) return;
+  stop_protocol(reason);
+}
+
+void PrimaryEngine::stop_protocol(const std::string& reason) {
+  if (logging_dirty_) guest_.stop_dirty_log();
+  logging_dirty_ = false;
+  wire::Message message;
+  message.envelope.mutable_stop()->set_reason(reason);
+  send(std::move(message));
+  phase_ = Phase::kStopping;
+  stop_deadline_ = clock_.now() + kStopTimeout;
+}
+
+std::uint64_t PrimaryEngine::send(wire::Message message) {
+  const std::uint64_t bytes = message.payload.size() + message.envelope.ByteSizeLong();
+  link_.send(std::move(message));
+  return bytes;
+}
+
+void PrimaryEngine::begin() {
+  wire::Message message;
+  wire::Start& start = *message.envelope.mutable_start();
+  start.set_guest_name(options_.guest_name);
+  start.set_guest_uuid(options_.guest_uuid.data(), options_.guest_uuid.size());
+  start.set_kind(options_.guest_kind);
+  start.set_gfn_count(guest_.gfn_count());
+  start.set_domain_config_json(options_.domain_config_json);
+  start.set_epoch_ms(static_cast<std::uint32_t>(milliseconds(options_.epoch_length)));
+  message.payload = guest_.stream_prologue();
+  send(std::move(message));
+
+  // The log first, the list of pages after it: a page that appears in between is in the log.
+  guest_.start_dirty_log();
+  logging_dirty_ = true;
+  guest_.populated(present_);
+  dirty_.merge(present_);
+  phase_ = Phase::kFirstCopy;
+  begin_round();
+}
+
+void PrimaryEngine::begin_round() {
+  ++round_;
+  dirty_.list(round_gfns_);
+  round_done_ = 0;
+  // Cleaned before its pages are read, see guest.h. For the first round the log is new.
+  dirty_.clear();
+}
+
+TimePoint PrimaryEngine::step_first_copy() {
+  const TimePoint now = clock_.now();
+  if (link_.queued_bytes() >= kQueuedBytesMax) return now + kLinkPoll;
+  if (round_done_ < round_gfns_.size()) {
+    const std::size_t count = std::min(kChunkPages, round_gfns_.size() - round_done_);
+    residual_.assign(round_gfns_.begin() + static_cast<std::ptrdiff_t>(round_done_),
+                     round_gfns_.begin() + static_cast<std::ptrdiff_t>(round_done_ + count));
+    copy_aside(residual_);
+    first_copy_bytes_ += send_pages(0, residual_, arena_.data());
+    round_done_ += count;
+    observer_.on_first_copy(round_, round_done_, round_gfns_.size(), first_copy_bytes_);
+    return now;
+  }
+  sample();
+  if (dirty_.count() > kFirstCopyDirtyPagesMax && round_ < kFirstCopyRoundsMax) {
+    begin_round();
+    return now;
+  }
+  phase_ = Phase::kEpochs;
+  epoch_ = 1;
+  epoch_start_ = now;
+  checkpoint();
+  return clock_.now();
+}
+
+void PrimaryEngine::sample() {
+  guest_.sample(sampled_);
+  dirty_.merge(sampled_);
+}
+
+void PrimaryEngine::begin_epoch() {
+  ++epoch_;
+  epoch_start_ = clock_.now();
+  schedule_ = SamplingSchedule(epoch_start_, options_.epoch_length);
+  dirty_.clear();
+}
+
+TimePoint PrimaryEngine::step_epoch() {
+  const TimePoint now = clock_.now();
+  if (now >= schedule_.end()) {
+    if (in_flight_.size() >= kEpochsInFlightMax)
+      return now + options_.heartbeat_timeout;  // the Commit's arrival ends the wait
+    checkpoint();
+    return clock_.now();
+  }
+  if (schedule_.take(now)) sample();
+  return schedule_.next();
+}
+
+void PrimaryEngine::checkpoint() {
+  EpochReport report;
+  report.epoch = epoch_;
+  const bool verify = options_.verify_every != 0 && epoch_ % options_.verify_every == 0;
+  guest::State state;
+  std::vector<wire::Message> digests;
+
+  const TimePoint asked = clock_.now();
+  report.length = asked - epoch_start_;
+  guest_.stop();
+  const TimePoint stopped = clock_.now();
+  TimePoint captured, verified;
+  try {
+    sample();
+    dirty_.list(residual_);
+    copy_aside(residual_);
+    state = guest_.capture_state();
+    captured = clock_.now();
+    if (verify) digests = digest_memory(epoch_);
+    verified = clock_.now();
+  } catch (...) {
+    guest_.resume();
+    throw;
+  }
+  guest_.resume();
+  const TimePoint resumed = clock_.now();
+
+  report.suspend = stopped - asked;
+  report.capture = captured - stopped;
+  report.verify = verified - captured;
+  report.resume = resumed - verified;
+  begin_epoch();
+  in_flight_.push_back({report.epoch, resumed});
+  send_residual(report, std::move(state));
+  for (auto& message : digests) send(std::move(message));
+}
+
+void PrimaryEngine::send_residual(const EpochReport& captured, guest::State state) {
+  EpochReport report = captured;
+  report.residual_pages = residual_.size();
+  report.wire_bytes = send_pages(report.epoch, residual_, arena_.data());
+
+  wire::Message message;
+  wire::Checkpoint& checkpoint = *message.envelope.mutable_checkpoint();
+  checkpoint.set_epoch(report.epoch);
+  checkpoint.set_pages(residual_.size());
+  checkpoint.set_hypervisor_bytes(static_cast<std::uint32_t>(state.hypervisor.size()));
+  checkpoint.set_device_model_bytes(static_cast<std::uint32_t>(state.device_model.size()));
+  checkpoint.set_device_model_store_bytes(
+      static_cast<std::uint32_t>(state.device_model_store.size()));
+  message.payload = std::move(state.hypervisor);
+  message.payload.insert(message.payload.end(), state.device_model.begin(),
+                         state.device_model.end());
+  message.payload.insert(message.payload.end(), state.device_model_store.begin(),
+                         state.device_model_store.end());
+  report.wire_bytes += send(std::move(message));
+  observer_.on_checkpoint(report);
+}
+
+std::uint64_t PrimaryEngine::send_pages(Epoch epoch, const std::vector<Gfn>& gfns,
+                                        const std::byte* data) {
+  std::uint64_t bytes = 0;
+  for (std::size_t first = 0; first < gfns.size(); first += wire::kPagesPerMessageMax) {
+    const std::size_t count = std::min(wire::kPagesPerMessageMax, gfns.size() - first);
+    bytes += send(wire::encode_pages(epoch, std::span(gfns).subspan(first, count),
+                                     data + first * kPageBytes));
+  }
+  return bytes;
+}
+
+void PrimaryEngine::copy_aside(std::vector<Gfn>& gfns) {
+  if (arena_.size() < gfns.size() * kPageBytes) arena_.resize(gfns.size() * kPageBytes);
+  present_flags_.resize(gfns.size());
+  guest_.copy_pages(gfns, arena_.data(), present_flags_.data());
+  drop_absent(gfns, arena_.data(), present_flags_);
+  for (const Gfn gfn : gfns) present_.set(gfn);
+}
+
+void PrimaryEngine::drop_absent(std::vector<Gfn>& gfns, std::byte* data,
+                                const std::vector<std::uint8_t>& present) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < gfns.size(); ++i) {
+    if (!present[i]) continue;
+    if (kept != i) {
+      gfns[kept] = gfns[i];
+      std::memcpy(data + kept * kPageBytes, data + i * kPageBytes, kPageBytes);
+    }
+    ++kept;
+  }
+  gfns.resize(kept);
+}
+
+// Digests of every page as the backup must have it once it has committed `epoch`: of the copy
+// for pages of the residual, of the stopped guest's own memory for all others. Pages that
+// another domain wrote after the log was sampled (network backends go on while the guest is
+// stopped) belong to the next epoch and are left out, as are those that the restoring side
+// rewrites itself.
+std::vector<wire::Message> PrimaryEngine::digest_memory(Epoch epoch) {
+  struct Digested {
+    std::vector<Gfn> gfns;
+    std::vector<std::byte> digests;
+  } all;
+  std::vector<Gfn> chunk;
+  std::vector<std::byte> pages(kChunkPages * kPageBytes);
+  std::vector<std::uint8_t> flags;
+
+  std::size_t in_residual = 0;
+  const auto add = [&](Gfn gfn, const std::byte* page) {
+    all.gfns.push_back(gfn);
+    all.digests.resize(all.digests.size() + wire::kDigestBytes);
+    wire::digest_page(page, all.digests.data() + all.digests.size() - wire::kDigestBytes);
+  };
+  const auto digest_chunk = [&] {
+    flags.resize(chunk.size());
+    guest_.copy_pages(chunk, pages.data(), flags.data());
+    for (std::size_t i = 0; i < chunk.size(); ++i) {
+      while (in_residual < residual_.size() && residual_[in_residual] < chunk[i]) ++in_residual;
+      if (in_residual < residual_.size() && residual_[in_residual] == chunk[i])
+        add(chunk[i], arena_.data() + in_residual * kPageBytes);
+      else if (flags[i])
+        add(chunk[i], pages.data() + i * kPageBytes);
+    }
+    chunk.clear();
+  };
+  present_.for_each([&](Gfn gfn) {
+    chunk.push_back(gfn);
+    if (chunk.size() == kChunkPages) digest_chunk();
+  });
+  if (!chunk.empty()) digest_chunk();
+
+  PageBitmap left_out(guest_.gfn_count());
+  guest_.peek(left_out);
+  for (const Gfn gfn : guest_.special_pages()) left_out.set(gfn);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < all.gfns.size(); ++i) {
+    if (left_out.test(all.gfns[i])) continue;
+    all.gfns[kept] = all.gfns[i];
+    std::memmove(all.digests.data() + kept * wire::kDigestBytes,
+                 all.digests.data() + i * wire::kDigestBytes, wire::kDigestBytes);
+    ++kept;
+  }
+  verify_left_out_ = all.gfns.size() - kept;
+  all.gfns.resize(kept);
+  all.digests.resize(kept * wire::kDigestBytes);
+  return wire::encode_digests(epoch, all.gfns, all.digests);
+}
+
+void PrimaryEngine::commit(const wire::Commit& commit) {
+  if (in_flight_.empty() || in_flight_.front().epoch != commit.epoch()) {
+    throw wire::ProtocolError("the backup committed epoch " + std::to_string(commit.epoch()) +
+                              ", which is not the oldest one in flight");
+  }
+  const Duration lag = clock_.now() - in_flight_.front().resumed;
+  in_flight_.pop_front();
+  committed_ = commit.epoch();
+  observer_.on_commit(commit, lag);
+}
+
+}  // namespace specrep::epoch

@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libspecrep/clock.h"
+#include "libspecrep/epoch/sampling_schedule.h"
+#include "libspecrep/guest/guest.h"
+#include "libspecrep/wire/link.h"
+
+namespace specrep::epoch {
+
+struct PrimaryOptions {
+  std::string guest_name{};
+  std::vector<std::byte> guest_uuid{};  // 16 bytes
+  wire::GuestKind guest_kind = wire::GUEST_KIND_UNSPECIFIED;
+  std::string domain_config_json{};
+
+  Duration epoch_length = std::chrono::milliseconds(200);
+  // The backup is given up when nothing, heartbeats included, came from it for this long.
+  Duration heartbeat_timeout = std::chrono::milliseconds(1000);
+  // Compare all memory at every n-th epoch; 0: never.
+  unsigned verify_every = 0;
+};
+
+// The backup did not answer for the timeout, or the link closed.
+class BackupLost : public Error {
+ public:
+  using Error::Error;
+};
+
+// One checkpoint, as measured on the primary.
+struct EpochReport {
+  Epoch epoch = 0;
+  std::uint64_t residual_pages = 0;  // captured while the guest was stopped
+  std::uint64_t wire_bytes = 0;      // queued for this epoch: pages, state and headers
+  Duration length{};                 // how long the guest had run before it was stopped
+  Duration suspend{};                // from asking it to stop until it stood still
+  Duration capture{};                // dirty log, residual, state
+  Duration resume{};
+  Duration verify{};                 // digests of all memory, only with --verify
+  Duration paused() const { return suspend + capture + resume + verify; }
+};
+
+// What the engine tells about its progress. Called on the engine's thread; must not block.
+class PrimaryObserver {
+ public:
+  virtual ~PrimaryObserver() = default;
+  virtual void on_first_copy(unsigned round, std::uint64_t pages_done, std::uint64_t pages_total,
+                             std::uint64_t wire_bytes) = 0;
+  virtual void on_checkpoint(const EpochReport& report) = 0;
+  // `lag`: from the guest's resumption until the commit came in.
+  virtual void on_commit(const wire::Commit& commit, Duration lag) = 0;
+  virtual void on_verified(const wire::Verified& result, std::uint64_t pages_left_out) = 0;
+};
+
+// The primary's half of protection: copies the guest's memory to the backup once, then runs it
+// in epochs.
+//
+// An epoch: the guest runs; at the schedule's times the dirty log is sampled; at the end the
+// guest is stopped, the log is sampled a last time, the residual (here: every page dirtied in
+// the epoch) is copied aside together with the state that is not memory, and the guest runs
+// on. Only then is the copy encoded and queued for the network. The backup stages it and
+// answers the Checkpoint message with a Commit.
+//
+// At most kEpochsInFlightMax epochs wait for their Commit; until there is room the running
+// epoch goes on. So a slow backup makes epochs longer, and memory stays bounded.
+//
+// The caller owns the thread: it calls step(), waits on the link until the time that step()
+// returned, hands the event to handle(), and so on until ended(). step() and handle() throw
+// BackupLost or Error when protection has to end; the destructor then leaves the guest running
+// with its dirty log off. In all cases the guest itself is unharmed.
+class PrimaryEngine {
+ public:
+  static constexpr std::size_t kEpochsInFlightMax = 2;
+
+  // Guest, link, clock and observer must outlive the engine.
+  PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock& clock, PrimaryOptions options,
+                PrimaryObserver& observer);
+  ~PrimaryEngine();
+  PrimaryEngine(const PrimaryEngine&) = delete;
+  PrimaryEngine& operator=(const PrimaryEngine&) = delete;
+
+  // Does what is due. Returns when it wants to be called again at the latest.
+  TimePoint step();
+  void handle(const wire::Link::Event& event);
+
+  // Ends protection in order: the guest runs on, the backup discards its copy.
+  void request_stop(const std::string& reason);
+
+  bool ended() const { return phase_ == Phase::kEnded; }
+  // Why the guest is gone, when it ended by itself.
+  const std::optional<std::string>& guest_ended() const { return guest_ended_; }
+  bool in_epochs() const { return phase_ == Phase::kEpochs; }
+  Epoch committed() const { return committed_; }
+
+ private:
+  enum class Phase { kStart, kFirstCopy, kEpochs, kStopping, kEnded };
+  struct InFlight {
+    Epoch epoch;
+    TimePoint resumed;
+  };
+
+  void begin();
+  TimePoint step_first_copy();
+  TimePoint step_epoch();
+  void begin_round();
+  void begin_epoch();
+  void sample();
+  void checkpoint();
+  void send_residual(const EpochReport& report, guest::State state);
+  std::uint64_t send_pages(Epoch epoch, const std::vector<Gfn>& gfns, const std::byte* data);
+  std::vector<wire::Message> digest_memory(Epoch epoch);
+  void commit(const wire::Commit& commit);
+  void stop_protocol(const std::string& reason);
+  std::uint64_t send(wire::Message message);
+  // Drops from gfns, and closes up in data, the pages that are not present.
+  static void drop_absent(std::vector<Gfn>& gfns, std::byte* data,
+                          const std::vector<std::uint8_t>& present);
+  // Copies the pages of gfns into arena_; gfns then holds those that exist.
+  void copy_aside(std::vector<Gfn>& gfns);
+
+  guest::Guest& guest_;
+  wire::Link& link_;
+  const Clock& clock_;
+  const PrimaryOptions options_;
+  PrimaryObserver& observer_;
+
+  Phase phase_ = Phase::kStart;
+  std::optional<std::string> guest_ended_;
+  bool logging_dirty_ = false;
+
+  // The first copy: the pages of this round, and how far it has come.
+  unsigned round_ = 0;
+  std::vector<Gfn> round_gfns_;
+  std::size_t round_done_ = 0;
+  std::uint64_t first_copy_bytes_ = 0;
+
+  PageBitmap present_;  // every gfn that ever had a page; what --verify compares
+  PageBitmap sampled_;  // the newest sample
+  PageBitmap dirty_;    // dirtied in the running epoch, or since the last round
+  std::vector<Gfn> residual_;
+  std::vector<std::uint8_t> present_flags_;
+  // Where pages are copied aside. Kept between epochs, so that a checkpoint touches memory that
+  // the kernel has already given us.
+  std::vector<std::byte> arena_;
+
+  Epoch epoch_ = 0;
+  SamplingSchedule schedule_;
+  TimePoint epoch_start_;
+  std::deque<InFlight> in_flight_;
+  Epoch committed_ = 0;
+  std::uint64_t verify_left_out_ = 0;
+  TimePoint stop_deadline_;
+};
+
+}  // namespace specrep::epoch

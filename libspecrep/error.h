@@ -1,0 +1,21 @@
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace specrep {
+
+// The one error type. `what()` says what was attempted, on which domain or host, and why it
+// failed; `advice()` says what the operator can do, and may be empty.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const std::string& what, std::string advice = {})
+      : std::runtime_error(what), advice_(std::move(advice)) {}
+
+  const std::string& advice() const { return advice_; }
+
+ private:
+  std::string advice_;
+};
+
+}  // namespace specrep

@@ -1,0 +1,212 @@
+#include "libspecrep/replica/replica.h"
+
+#include <utility>
+
+namespace specrep::replica {
+
+Replica::Replica(wire::Link& link, Restorer& restorer, const Clock& clock, ReplicaOptions options)
+    : link_(link), restorer_(restorer), clock_(clock), options_(options) {}
+
+TimePoint Replica::step() {
+  const TimePoint now = clock_.now();
+  if (decided()) return now;
+  if (state_ == State::kLost) {
+    if (now >= lost_deadline_) decide(State::kActivate, reason_);
+    return lost_deadline_;
+  }
+  const TimePoint deadline = link_.last_heard() + options_.heartbeat_timeout;
+  if (now > deadline) {
+    lose("nothing heard from the primary for " +
+             std::to_string(static_cast<long>(milliseconds(now - link_.last_heard()))) + " ms",
+         false);
+    return now;
+  }
+  return deadline + std::chrono::milliseconds(1);
+}
+
+void Replica::handle(wire::Link::Event event) {
+  if (decided() || state_ == State::kLost) return;
+  if (event.closed) {
+    lose("the link to the primary closed: " + *event.closed, true);
+    return;
+  }
+  if (!event.message) return;
+  try {
+    dispatch(std::move(*event.message));
+  } catch (const Error& error) {
+    link_.send(wire::failure(error));
+    throw;
+  }
+}
+
+void Replica::dispatch(wire::Message message) {
+  switch (message.envelope.body_case()) {
+    case wire::Envelope::kStart:
+      return start(std::move(message));
+    case wire::Envelope::kPages:
+      return pages(std::move(message));
+    case wire::Envelope::kCheckpoint:
+      return checkpoint(std::move(message));
+    case wire::Envelope::kDigests:
+      return digests(message);
+    case wire::Envelope::kStop: {
+      wire::Message stopped;
+      stopped.envelope.mutable_stopped();
+      decide(State::kDiscard, message.envelope.stop().reason());
+      link_.send(std::move(stopped));
+      return;
+    }
+    case wire::Envelope::kFailure:
+      decide(State::kDiscard, wire::to_error(message.envelope.failure(), "the primary").what());
+      return;
+    default:
+      throw wire::ProtocolError("the primary sent a message that only a backup may send");
+  }
+}
+
+void Replica::stand_down(const std::string& reason) {
+  if (state_ != State::kActivate) decide(State::kDiscard, reason);
+}
+
+void Replica::lose(const std::string& reason, bool closed) {
+  detected_ = clock_.now();
+  // The stage is dropped first: from here on only committed pages exist.
+  stage_.clear();
+  if (committed_ == 0) return decide(State::kDiscard, reason + ", before anything was committed");
+  if (!closed) return decide(State::kActivate, reason);
+  reason_ = reason;
+  lost_deadline_ = link_.last_heard() + options_.heartbeat_timeout;
+  state_ = State::kLost;
+}
+
+void Replica::decide(State state, const std::string& reason) {
+  state_ = state;
+  reason_ = reason;
+  stage_.clear();
+}
+
+void Replica::start(wire::Message message) {
+  if (state_ != State::kWaiting) throw wire::ProtocolError("the primary sent Start twice");
+  start_ = message.envelope.start();
+  // Xen's own limit on guest frames (physical addresses of 52 bits).
+  constexpr Gfn kGfnCountMax = Gfn{1} << 40;
+  if (start_->gfn_count() == 0 || start_->gfn_count() > kGfnCountMax)
+    throw wire::ProtocolError("the primary named an impossible number of guest frames");
+  restorer_.begin(*start_, std::move(message.payload));
+  state_ = State::kCopying;
+  link_.send([] {
+    wire::Message started;
+    started.envelope.mutable_started();
+    return started;
+  }());
+}
+
+void Replica::pages(wire::Message message) {
+  if (state_ != State::kCopying && state_ != State::kProtecting)
+    throw wire::ProtocolError("the primary sent Pages before Start");
+  const Epoch epoch = message.envelope.pages().epoch();
+  if (epoch == 0) {
+    if (state_ != State::kCopying)
+      throw wire::ProtocolError("the primary sent pages of the first copy after a checkpoint");
+    return restorer_.load(std::move(message), start_->gfn_count());
+  }
+  if (epoch != committed_ + 1) {
+    throw wire::ProtocolError("the primary sent pages of epoch " + std::to_string(epoch) +
+                              " while epoch " + std::to_string(committed_ + 1) + " is open");
+  }
+  const wire::PagesView view(message, start_->gfn_count());
+  for (std::size_t i = 0; i < view.gfns().size(); ++i) stage_.put(view.gfns()[i], view.page(i));
+  versions_received_ += view.gfns().size();
+  if (stage_.bytes() > options_.staging_bytes_max) {
+    throw Error("the backup's memory for staged pages (" +
+                    std::to_string(options_.staging_bytes_max >> 20) + " MiB) is full",
+                "shorten the epoch (-i), or give the backup's dom0 more memory");
+  }
+}
+
+void Replica::checkpoint(wire::Message message) {
+  if (state_ != State::kCopying && state_ != State::kProtecting)
+    throw wire::ProtocolError("the primary sent a Checkpoint before Start");
+  const wire::Checkpoint& header = message.envelope.checkpoint();
+  if (header.epoch() != committed_ + 1)
+    throw wire::ProtocolError("the primary closed epoch " + std::to_string(header.epoch()) +
+                              " while epoch " + std::to_string(committed_ + 1) + " is open");
+  if (header.pages() != versions_received_)
+    throw wire::ProtocolError("epoch " + std::to_string(header.epoch()) + " came with " +
+                              std::to_string(versions_received_) + " pages instead of " +
+                              std::to_string(header.pages()));
+  const std::uint64_t hypervisor = header.hypervisor_bytes();
+  const std::uint64_t device_model = header.device_model_bytes();
+  const std::uint64_t store = header.device_model_store_bytes();
+  if (hypervisor + device_model + store != message.payload.size() || hypervisor == 0)
+    throw wire::ProtocolError("epoch " + std::to_string(header.epoch()) +
+                              " came with a state of the wrong size");
+
+  CommittedEpoch epoch;
+  epoch.epoch = header.epoch();
+  const auto at = [&](std::uint64_t offset) {
+    return message.payload.begin() + static_cast<std::ptrdiff_t>(offset);
+  };
+  epoch.state.hypervisor.assign(at(0), at(hypervisor));
+  epoch.state.device_model.assign(at(hypervisor), at(hypervisor + device_model));
+  epoch.state.device_model_store.assign(at(hypervisor + device_model), message.payload.end());
+  epoch.pages = std::exchange(stage_, Stage{});
+  versions_received_ = 0;
+  committed_ = epoch.epoch;
+  committed_pages_ = epoch.pages.pages();
+  state_ = State::kProtecting;
+
+  // From here on the epoch survives the primary: it waits in memory until it is loaded, and an
+  // activation loads all that waits first.
+  wire::Message answer;
+  wire::Commit& commit = *answer.envelope.mutable_commit();
+  commit.set_epoch(committed_);
+  commit.set_staged_pages(committed_pages_);
+  commit.set_queued_epochs(restorer_.queued_epochs());
+  link_.send(std::move(answer));
+  restorer_.apply(std::move(epoch));
+}
+
+void Replica::digests(const wire::Message& message) {
+  if (state_ != State::kProtecting)
+    throw wire::ProtocolError("the primary sent Digests before a checkpoint");
+  const wire::DigestsView view(message, start_->gfn_count());
+  if (view.epoch != committed_)
+    throw wire::ProtocolError("the primary sent digests of an epoch that is not the newest");
+  const Comparison part = restorer_.compare(view);
+  comparison_.pages_compared += part.pages_compared;
+  comparison_.pages_different += part.pages_different;
+  for (const Gfn gfn : part.first_different) {
+    if (comparison_.first_different.size() < kFirstDifferentMax)
+      comparison_.first_different.push_back(gfn);
+  }
+  if (!view.last) return;
+  wire::Message answer;
+  wire::Verified& verified = *answer.envelope.mutable_verified();
+  verified.set_epoch(view.epoch);
+  verified.set_pages_compared(comparison_.pages_compared);
+  verified.set_pages_different(comparison_.pages_different);
+  for (const Gfn gfn : comparison_.first_different) verified.add_first_different_gfns(gfn);
+  comparison_ = {};
+  link_.send(std::move(answer));
+}
+
+const char* to_string(Replica::State state) {
+  switch (state) {
+    case Replica::State::kWaiting:
+      return "waiting";
+    case Replica::State::kCopying:
+      return "first-copy";
+    case Replica::State::kProtecting:
+      return "protected";
+    case Replica::State::kLost:
+      return "primary-lost";
+    case Replica::State::kActivate:
+      return "activating";
+    case Replica::State::kDiscard:
+      return "discarding";
+  }
+  return "unknown";
+}
+
+}  // namespace specrep::replica

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "libspecrep/clock.h"
+#include "libspecrep/replica/restorer.h"
+#include "libspecrep/replica/stage.h"
+#include "libspecrep/wire/link.h"
+
+namespace specrep::replica {
+
+struct ReplicaOptions {
+  // The primary counts as dead when nothing, heartbeats included, came from it for this long.
+  Duration heartbeat_timeout = std::chrono::milliseconds(1000);
+  // Memory for pages that are not committed; an epoch that needs more ends protection.
+  std::size_t staging_bytes_max = 1024 * 1024 * 1024;
+};
+
+// The backup's half of protection: stages the pages of the epoch that the primary is in,
+// commits it when its Checkpoint message has come, and decides, when the primary falls silent,
+// whether to activate.
+//
+//   kCopying     first copy: pages go to the restorer at once, nothing can be activated
+//   kProtecting  at least one epoch is committed
+//   kLost        the link closed; the primary's guardian may still say that the guest lives
+//   kActivate    decided: the caller calls Restorer::activate()
+//   kDiscard     decided: the caller calls Restorer::discard()
+//
+// Silence for heartbeat_timeout means a dead host and activates at once. A link that was closed
+// means that a kernel over there is alive and only the process is gone: then the guardian is
+// given until heartbeat_timeout has passed since the link was last heard to say "stand down".
+//
+// Pages of an epoch that has no Checkpoint are never handed to the restorer.
+class Replica {
+ public:
+  enum class State { kWaiting, kCopying, kProtecting, kLost, kActivate, kDiscard };
+
+  // All must outlive the replica.
+  Replica(wire::Link& link, Restorer& restorer, const Clock& clock, ReplicaOptions options);
+
+  // Does what is due; returns when it wants to be called again at the latest. step() and
+  // handle() throw Error or ProtocolError when the copy cannot be kept; the primary has then
+  // been told by a Failure message, and discard() is owed.
+  TimePoint step();
+  void handle(wire::Link::Event event);
+
+  // The guest lives on at the primary. After a decision to activate it comes too late.
+  void stand_down(const std::string& reason);
+
+  State state() const { return state_; }
+  bool decided() const { return state_ == State::kActivate || state_ == State::kDiscard; }
+  // Why it was decided so, or why the link counts as lost; for the operator.
+  const std::string& reason() const { return reason_; }
+  Epoch committed() const { return committed_; }
+  std::uint64_t committed_pages() const { return committed_pages_; }  // of the last epoch
+  std::size_t staged_pages() const { return stage_.pages(); }
+  const std::optional<wire::Start>& guest() const { return start_; }
+  TimePoint detected() const { return detected_; }  // when the primary's loss was noticed
+
+ private:
+  void dispatch(wire::Message message);
+  void start(wire::Message message);
+  void pages(wire::Message message);
+  void checkpoint(wire::Message message);
+  void digests(const wire::Message& message);
+  void lose(const std::string& reason, bool closed);
+  void decide(State state, const std::string& reason);
+
+  wire::Link& link_;
+  Restorer& restorer_;
+  const Clock& clock_;
+  const ReplicaOptions options_;
+
+  State state_ = State::kWaiting;
+  std::string reason_;
+  std::optional<wire::Start> start_;
+  Stage stage_;
+  std::uint64_t versions_received_ = 0;  // page versions since the last Checkpoint
+  Epoch committed_ = 0;
+  std::uint64_t committed_pages_ = 0;
+  Comparison comparison_;  // of the digests that have come so far
+  TimePoint lost_deadline_;
+  TimePoint detected_;
+};
+
+const char* to_string(Replica::State state);
+
+}  // namespace specrep::replica

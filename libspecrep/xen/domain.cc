@@ -1,0 +1,81 @@
+#include "libspecrep/xen/domain.h"
+
+#include <libxl_utils.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "libspecrep/error.h"
+
+extern "C" {
+#include <xen/hvm/params.h>
+}
+
+namespace specrep::xen {
+
+std::string to_string(const Uuid& uuid) {
+  std::string text;
+  for (std::size_t i = 0; i < uuid.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    char hex[3];
+    std::snprintf(hex, sizeof hex, "%02x", uuid[i]);
+    text += hex;
+  }
+  return text;
+}
+
+namespace {
+
+wire::GuestKind guest_kind(const Xenctrl& xc, std::uint32_t domid, libxl_domain_type type) {
+  if (type == LIBXL_DOMAIN_TYPE_PVH) return wire::PVH;
+  if (type != LIBXL_DOMAIN_TYPE_HVM) return wire::GUEST_KIND_UNSPECIFIED;
+  // The rule by which libxl, too, tells whether an HVM guest has PV drivers to suspend it.
+  std::uint64_t callback_irq = 0;
+  xc_hvm_param_get(xc.get(), domid, HVM_PARAM_CALLBACK_IRQ, &callback_irq);
+  return callback_irq ? wire::HVM_PV_DRIVERS : wire::HVM;
+}
+
+}  // namespace
+
+Domain find_domain(const Libxl& libxl, const Xenctrl& xc, const std::string& name_or_id) {
+  Domain domain{};
+  if (libxl_domain_qualifier_to_domid(libxl.get(), name_or_id.c_str(), &domain.domid))
+    throw Error("no such domain: " + name_or_id, "`xl list` shows the domains of this host");
+  libxl_dominfo info;
+  libxl_dominfo_init(&info);
+  if (libxl_domain_info(libxl.get(), &info, domain.domid))
+    throw Error("no such domain: " + name_or_id, "`xl list` shows the domains of this host");
+  std::copy(std::begin(info.uuid.uuid), std::end(info.uuid.uuid), domain.uuid.begin());
+  domain.kind = guest_kind(xc, domain.domid, info.domain_type);
+  libxl_dominfo_dispose(&info);
+  char* name = libxl_domid_to_name(libxl.get(), domain.domid);
+  domain.name = name ? name : name_or_id;
+  std::free(name);
+  return domain;
+}
+
+std::string domain_config_json(const Libxl& libxl, std::uint32_t domid) {
+  libxl_domain_config config;
+  libxl_domain_config_init(&config);
+  char* json = nullptr;
+  if (!libxl_retrieve_domain_configuration(libxl.get(), domid, &config, nullptr))
+    json = libxl_domain_config_to_json(libxl.get(), &config);
+  libxl_domain_config_dispose(&config);
+  if (!json)
+    throw Error("libxl has no configuration of domain " + std::to_string(domid),
+                "only domains that `xl create` or another libxl tool started can be protected");
+  std::string result(json);
+  std::free(json);
+  return result;
+}
+
+RunState run_state(const Xenctrl& xc, std::uint32_t domid) {
+  xc_dominfo_t info;
+  if (xc_domain_getinfo(xc.get(), domid, 1, &info) != 1 || info.domid != domid || info.dying)
+    return {false, false, 0};
+  return {true, info.shutdown != 0, info.shutdown_reason};
+}
+
+}  // namespace specrep::xen

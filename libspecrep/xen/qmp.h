@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace specrep::xen {
+
+// A session with a domain's device model over QEMU's QMP, on the socket that libxl uses too.
+// QEMU serves one client at a time there, so keep sessions short: libxl's own commands for the
+// domain wait meanwhile.
+class Qmp {
+ public:
+  // Connects and negotiates. Throws Error when there is no device model or it does not answer.
+  explicit Qmp(std::uint32_t domid);
+  ~Qmp();
+  Qmp(const Qmp&) = delete;
+  Qmp& operator=(const Qmp&) = delete;
+
+  // Runs a command and gives back what it returned. Throws Error with QEMU's description.
+  nlohmann::json execute(const std::string& command,
+                         const nlohmann::json& arguments = nlohmann::json::object());
+
+ private:
+  nlohmann::json read_reply(const std::string& doing);
+
+  std::uint32_t domid_;
+  int fd_;
+  std::string buffer_;
+};
+
+}  // namespace specrep::xen

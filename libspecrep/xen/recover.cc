@@ -1,0 +1,138 @@
+#include "libspecrep/xen/recover.h"
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+#include "libspecrep/error.h"
+#include "libspecrep/xen/domain.h"
+#include "libspecrep/xen/handles.h"
+#include "libspecrep/xen/qmp.h"
+
+extern "C" {
+#include <xenguest.h>
+}
+
+namespace specrep::xen {
+
+namespace {
+
+// A guest that has taken a suspend request still needs a while to freeze (110 to 250 ms were
+// seen, an idle guest under emulation), and nothing shows that it is on its way. So one that
+// runs is watched for this long before it is called safe.
+constexpr std::chrono::milliseconds kFreezeMax{5000};
+constexpr std::chrono::milliseconds kFreezePoll{10};
+
+bool suspended(const RunState& state) {
+  return state.exists && state.shut_down && state.shutdown_reason == SHUTDOWN_suspend;
+}
+
+bool cooperative(wire::GuestKind kind) { return kind == wire::PVH || kind == wire::HVM_PV_DRIVERS; }
+bool has_device_model(wire::GuestKind kind) {
+  return kind == wire::HVM || kind == wire::HVM_PV_DRIVERS;
+}
+
+// Takes back a suspend request that the guest has not taken yet. In a transaction: between a
+// plain read and write the guest could take it, and our write would then look like nothing.
+bool cancel_suspend_request(Xenstore& store, std::uint32_t domid) {
+  const std::string node = "/local/domain/" + std::to_string(domid) + "/control/shutdown";
+  for (;;) {
+    const xs_transaction_t t = xs_transaction_start(store.get());
+    if (t == XBT_NULL) throw Error(errno_text("starting a xenstore transaction"));
+    bool pending = false;
+    try {
+      pending = store.read(node, t) == "suspend";
+      if (pending) store.write(node, "", t);
+    } catch (...) {
+      xs_transaction_end(store.get(), t, true);
+      throw;
+    }
+    if (xs_transaction_end(store.get(), t, !pending)) return pending;
+    if (errno != EAGAIN) throw Error(errno_text("taking back the suspend request in " + node));
+  }
+}
+
+bool suspends_soon(const Xenctrl& xc, std::uint32_t domid) {
+  const auto until = std::chrono::steady_clock::now() + kFreezeMax;
+  while (std::chrono::steady_clock::now() < until) {
+    const RunState state = run_state(xc, domid);
+    if (suspended(state)) return true;
+    if (!state.exists || state.shut_down) return false;
+    std::this_thread::sleep_for(kFreezePoll);
+  }
+  return false;
+}
+
+// Lets QEMU run on and drops its dirty log. Returns whether it was stopped.
+bool resume_device_model(std::uint32_t domid) {
+  Qmp qmp(domid);
+  try {
+    qmp.execute("xen-set-global-dirty-log", {{"enable", false}});
+  } catch (const Error&) {
+    // It was not on.
+  }
+  if (qmp.execute("query-status").value("running", true)) return false;
+  qmp.execute("cont");
+  return true;
+}
+
+void resume_vcpus(const Xenctrl& xc, Xenstore& store, const Domain& domain) {
+  const std::string who = domain.name + " (domain " + std::to_string(domain.domid) + ")";
+  if (xc_domain_resume(xc.get(), domain.domid, 1) != 0)
+    throw Error(errno_text("letting " + who + " run again"),
+                "it is stopped; `xl remus-spec-stop " + domain.name +
+                    "` tries again, `xl destroy " + domain.name + "` gives it up");
+  // xenstored keeps in mind that the domain has shut down, and would not tell it of its next.
+  if (!xs_resume_domain(store.get(), domain.domid))
+    throw Error(errno_text("telling xenstored that " + who + " runs again"));
+}
+
+void append(std::string& done, const std::string& what) {
+  done += (done.empty() ? "" : "; ") + what;
+}
+
+}  // namespace
+
+std::string recover_guest(std::uint32_t domid) {
+  const Xenctrl xc;
+  if (!run_state(xc, domid).exists) return {};
+  const Libxl libxl;
+  Xenstore store;
+  const Domain domain = find_domain(libxl, xc, std::to_string(domid));
+
+  std::string done;
+  const bool cancelled = cancel_suspend_request(store, domid);
+  if (cancelled) append(done, "suspend request taken back");
+
+  RunState state = run_state(xc, domid);
+  if (!suspended(state) && !state.shut_down && !cancelled && cooperative(domain.kind) &&
+      suspends_soon(xc, domid))
+    state = run_state(xc, domid);
+  if (!state.exists) return done;
+
+  // The device model first, as libxl does: a vCPU that runs may need it at once. But what
+  // becomes of it must not keep the vCPUs stopped.
+  std::string device_model_error;
+  if (has_device_model(domain.kind) && (suspended(state) || !state.shut_down)) {
+    try {
+      if (resume_device_model(domid)) append(done, "device model resumed");
+    } catch (const Error& error) {
+      device_model_error = error.what();
+    }
+  }
+  if (suspended(state)) {
+    resume_vcpus(xc, store, domain);
+    append(done, "resumed");
+  }
+  // Whether it was on cannot be asked without side effects; off it does nothing.
+  xc_shadow_control(xc.get(), domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
+
+  if (!device_model_error.empty())
+    throw Error("resuming the device model of " + domain.name + " (domain " +
+                    std::to_string(domid) + "): " + device_model_error,
+                "the guest's vCPUs run, its emulated devices may not; `xl remus-spec-stop " +
+                    domain.name + "` tries again");
+  return done;
+}
+
+}  // namespace specrep::xen

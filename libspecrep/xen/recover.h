@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace specrep::xen {
+
+// Undoes what a dead specrep-primary may have left behind on a guest: lets it run again if it
+// is stopped with SHUTDOWN_suspend (and its device model with it), takes back a pending suspend request,
+// turns log-dirty mode off. Safe on a guest that needs none of it, and on one that is gone.
+// Returns what was done, for the operator ("resumed; dirty log off"), empty if nothing.
+// Throws Error when the guest is stopped and cannot be resumed.
+std::string recover_guest(std::uint32_t domid);
+
+}  // namespace specrep::xen

@@ -1,0 +1,353 @@
+// Primary engine and replica together, in the simulated world of sim.h.
+
+#include <boost/test/unit_test.hpp>
+
+#include "sim.h"
+
+namespace specrep::sim {
+
+using namespace std::chrono_literals;
+using State = replica::Replica::State;
+
+BOOST_AUTO_TEST_SUITE(protection)
+
+BOOST_AUTO_TEST_CASE(first_copy_brings_every_page_that_exists) {
+  World world(3000);
+  world.guest.hole = 7;
+  world.guest.write(0, 1);
+  world.guest.write(2999, 2);
+  world.run_until_committed(1);
+  BOOST_TEST(world.restorer.memory.size() == 2999u);
+  BOOST_TEST(!world.restorer.memory.contains(7));
+  BOOST_TEST(world.restorer.memory[2999] == world.guest.page(2999));
+  BOOST_TEST(world.restorer.memory[1] == world.guest.page(1));
+}
+
+BOOST_AUTO_TEST_CASE(every_commit_has_the_memory_of_its_checkpoint) {
+  World world;
+  world.run_until_committed(1);
+  for (Epoch epoch = 2; epoch < 20; ++epoch) {
+    world.guest.write(epoch % 64, static_cast<unsigned char>(epoch));
+    world.guest.write(5, static_cast<unsigned char>(epoch + 100));
+    world.run_until_committed(epoch);
+    for (Gfn gfn = 0; gfn < 64; ++gfn)
+      BOOST_TEST(world.restorer.memory[gfn] == world.guest.page(gfn));
+  }
+  BOOST_TEST(world.observer.reports.back().residual_pages == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(pages_written_before_a_sample_are_still_in_the_residual) {
+  World world;
+  world.run_until_committed(1);
+  world.engine.step();
+  world.guest.write(9, 9);
+  const unsigned before = world.guest.samples;
+  world.clock.advance(110ms);  // past the first sampling time of a 200 ms epoch
+  world.primary_link.heartbeat();
+  world.engine.step();
+  BOOST_TEST(world.guest.samples == before + 1);
+  world.run_until_committed(2);
+  BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
+}
+
+BOOST_AUTO_TEST_CASE(the_guest_runs_again_before_its_pages_are_sent) {
+  World world;
+  bool sent_while_stopped = false;
+  unsigned sent = 0;
+  world.primary_link.on_send = [&](const wire::Message&) {
+    ++sent;
+    sent_while_stopped |= world.guest.stopped;
+  };
+  world.run_until_committed(3);
+  BOOST_TEST(sent > 0u);
+  BOOST_TEST(!sent_while_stopped);
+}
+
+BOOST_AUTO_TEST_CASE(without_commits_no_more_epochs_are_started_than_may_be_in_flight) {
+  World world;
+  world.run_until_committed(1);
+  for (int i = 0; i < 50; ++i) {  // the backup receives nothing any more
+    world.primary_link.heartbeat();
+    world.clock.advance(100ms);
+    world.engine.step();
+  }
+  const auto started = world.observer.reports.back().epoch;
+  BOOST_TEST(started == 1 + epoch::PrimaryEngine::kEpochsInFlightMax);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(a_silent_backup_ends_protection_with_the_guest_running) {
+  World world;
+  world.run_until_committed(1);
+  world.clock.advance(1001ms);
+  BOOST_CHECK_THROW(world.engine.step(), epoch::BackupLost);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_that_does_not_suspend_ends_protection_and_runs_on) {
+  World world;
+  world.guest.refuse_to_stop = true;
+  BOOST_CHECK_THROW(world.run_until_committed(1), Error);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(a_failure_while_the_guest_is_stopped_lets_it_run_again) {
+  World world;
+  world.run_until_committed(2);
+  world.guest.fail_capture = true;
+  BOOST_CHECK_THROW(world.run_until_committed(3), Error);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(destroying_the_engine_turns_the_dirty_log_off) {
+  ManualClock clock;
+  Guest guest(clock, 8);
+  Link link(clock);
+  Observer observer;
+  {
+    epoch::PrimaryEngine engine(guest, link, clock, World::with_name({}), observer);
+    engine.step();
+    BOOST_TEST(guest.logging);
+  }
+  BOOST_TEST(!guest.logging);
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_that_ends_makes_the_backup_discard) {
+  World world;
+  world.run_until_committed(2);
+  world.guest.ended = true;
+  for (int i = 0; i < 20 && !world.engine.ended(); ++i) world.turn();
+  BOOST_TEST(world.engine.ended());
+  BOOST_TEST(world.engine.guest_ended().has_value());
+  BOOST_TEST((world.replica.state() == State::kDiscard));
+}
+
+BOOST_AUTO_TEST_CASE(an_orderly_stop_makes_the_backup_discard) {
+  World world;
+  world.run_until_committed(2);
+  world.engine.request_stop("the operator said so");
+  world.deliver();
+  BOOST_TEST(world.engine.ended());
+  BOOST_TEST((world.replica.state() == State::kDiscard));
+  BOOST_TEST(!world.guest.logging);
+}
+
+BOOST_AUTO_TEST_CASE(verify_compares_everything_and_finds_nothing) {
+  World world(64, {.verify_every = 2});
+  world.guest.special = {3};
+  world.run_until_committed(1);
+  for (Epoch epoch = 2; epoch < 8; ++epoch) {
+    world.guest.write(epoch, 1);
+    world.run_until_committed(epoch);
+  }
+  world.deliver();
+  BOOST_TEST(world.observer.verified.size() == 3u);
+  for (const auto& result : world.observer.verified) {
+    BOOST_TEST(result.pages_compared() == 63u);
+    BOOST_TEST(result.pages_different() == 0u);
+  }
+  BOOST_TEST(world.observer.left_out == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(verify_finds_a_page_that_differs_on_the_backup) {
+  World world(64, {.verify_every = 4});
+  world.run_until_committed(3);
+  world.restorer.memory[21][100] = std::byte{0xff};
+  world.run_until_committed(4);
+  world.deliver();
+  BOOST_REQUIRE(world.observer.verified.size() == 1u);
+  BOOST_TEST(world.observer.verified[0].pages_different() == 1u);
+  BOOST_TEST(world.observer.verified[0].first_different_gfns(0) == 21u);
+}
+
+BOOST_AUTO_TEST_CASE(a_commit_that_is_not_due_is_refused) {
+  World world;
+  world.run_until_committed(2);
+  wire::Message commit;
+  commit.envelope.mutable_commit()->set_epoch(9);
+  wire::Link::Event event;
+  event.message = commit;
+  BOOST_CHECK_THROW(world.engine.handle(event), wire::ProtocolError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(replica_alone)
+
+// A replica that is fed by hand.
+struct Fed {
+  explicit Fed(replica::ReplicaOptions options = {})
+      : replica(link, restorer, clock, options) {
+    Link::join(link, primary);
+  }
+
+  void take(wire::Message message) {
+    wire::Link::Event event;
+    event.message = std::move(message);
+    link.heartbeat();
+    replica.handle(std::move(event));
+  }
+  void start(Gfn gfn_count = 16) {
+    wire::Message message;
+    message.envelope.mutable_start()->set_guest_name("g");
+    message.envelope.mutable_start()->set_gfn_count(gfn_count);
+    message.payload = {std::byte{'P'}};
+    take(std::move(message));
+  }
+  void page(Epoch epoch, Gfn gfn, unsigned char value) {
+    const Page data(kPageBytes, std::byte{value});
+    take(wire::encode_pages(epoch, std::span(&gfn, 1), data.data()));
+  }
+  void checkpoint(Epoch epoch, std::uint64_t pages, std::size_t state_bytes = 3) {
+    wire::Message message;
+    auto& header = *message.envelope.mutable_checkpoint();
+    header.set_epoch(epoch);
+    header.set_pages(pages);
+    header.set_hypervisor_bytes(3);
+    message.payload.resize(state_bytes);
+    take(std::move(message));
+  }
+  void close() {
+    wire::Link::Event event;
+    event.closed = "reset";
+    replica.handle(std::move(event));
+  }
+  // What the replica last told the primary.
+  std::optional<wire::Message> answer() {
+    std::optional<wire::Message> last;
+    while (!primary.empty()) last = primary.wait({}).message;
+    return last;
+  }
+
+  ManualClock clock;
+  Link link{clock}, primary{clock};
+  Restorer restorer;
+  replica::Replica replica;
+};
+
+BOOST_AUTO_TEST_CASE(pages_of_an_open_epoch_never_reach_the_domain) {
+  Fed fed;
+  fed.start();
+  fed.page(0, 4, 1);
+  fed.checkpoint(1, 0);
+  fed.page(1 + 1, 4, 2);
+  BOOST_TEST(fed.restorer.memory[4] == Page(kPageBytes, std::byte{1}));
+  fed.clock.advance(1001ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kActivate));
+  BOOST_TEST(fed.restorer.memory[4] == Page(kPageBytes, std::byte{1}));
+  BOOST_TEST(fed.replica.staged_pages() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(the_newest_version_of_a_page_in_an_epoch_counts) {
+  Fed fed;
+  fed.start();
+  fed.page(1, 4, 1);
+  fed.page(1, 4, 2);
+  fed.checkpoint(1, 2);
+  BOOST_TEST(fed.restorer.memory[4] == Page(kPageBytes, std::byte{2}));
+  BOOST_TEST(fed.answer()->envelope.commit().epoch() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(silence_before_a_commit_discards) {
+  Fed fed;
+  fed.start();
+  fed.page(0, 1, 1);
+  fed.clock.advance(1001ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kDiscard));
+}
+
+BOOST_AUTO_TEST_CASE(silence_activates_at_the_timeout_and_not_before) {
+  Fed fed;
+  fed.start();
+  fed.checkpoint(1, 0);
+  fed.clock.advance(1000ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kProtecting));
+  fed.clock.advance(1ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kActivate));
+}
+
+BOOST_AUTO_TEST_CASE(a_closed_link_gives_the_guardian_time_to_say_stand_down) {
+  Fed fed;
+  fed.start();
+  fed.checkpoint(1, 0);
+  fed.clock.advance(10ms);
+  fed.close();
+  BOOST_TEST((fed.replica.state() == State::kLost));
+  fed.replica.stand_down("the guest lives");
+  BOOST_TEST((fed.replica.state() == State::kDiscard));
+}
+
+BOOST_AUTO_TEST_CASE(a_closed_link_without_a_word_activates_at_the_timeout) {
+  Fed fed;
+  fed.start();
+  fed.checkpoint(1, 0);
+  fed.close();
+  fed.clock.advance(999ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kLost));
+  fed.clock.advance(1ms);
+  fed.replica.step();
+  BOOST_TEST((fed.replica.state() == State::kActivate));
+  fed.replica.stand_down("too late");
+  BOOST_TEST((fed.replica.state() == State::kActivate));
+}
+
+BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
+  const std::vector<std::pair<const char*, std::function<void(Fed&)>>> breaches = {
+      {"pages before start", [](Fed& fed) { fed.page(0, 1, 1); }},
+      {"checkpoint before start", [](Fed& fed) { fed.checkpoint(1, 0); }},
+      {"start twice", [](Fed& fed) { fed.start(), fed.start(); }},
+      {"no frames", [](Fed& fed) { fed.start(0); }},
+      {"frame out of bounds", [](Fed& fed) { fed.start(16), fed.page(1, 16, 1); }},
+      {"an epoch skipped", [](Fed& fed) { fed.start(), fed.checkpoint(2, 0); }},
+      {"pages of a later epoch", [](Fed& fed) { fed.start(), fed.page(2, 1, 1); }},
+      {"first copy after a checkpoint",
+       [](Fed& fed) { fed.start(), fed.checkpoint(1, 0), fed.page(0, 1, 1); }},
+      {"a page missing", [](Fed& fed) { fed.start(), fed.page(1, 1, 1), fed.checkpoint(1, 2); }},
+      {"state too short", [](Fed& fed) { fed.start(), fed.checkpoint(1, 0, 2); }},
+      {"state too long", [](Fed& fed) { fed.start(), fed.checkpoint(1, 0, 4); }},
+  };
+  for (const auto& [name, breach] : breaches) {
+    BOOST_TEST_CONTEXT(name) {
+      Fed fed;
+      BOOST_CHECK_THROW(breach(fed), wire::ProtocolError);
+      const auto answer = fed.answer();
+      BOOST_REQUIRE(answer.has_value());
+      BOOST_TEST(answer->envelope.has_failure());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(staging_is_bounded) {
+  Fed fed({.staging_bytes_max = 2 << 20});
+  fed.start(4096);
+  const auto fill = [&] {
+    for (Gfn gfn = 0; gfn < 4096; ++gfn) fed.page(1, gfn, 1);
+  };
+  BOOST_CHECK_THROW(fill(), Error);
+  BOOST_TEST(fed.answer()->envelope.has_failure());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(sampling_schedule)
+
+BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
+  const TimePoint start{1s};
+  epoch::SamplingSchedule schedule(start, 1000ms);
+  BOOST_TEST((schedule.next() == start + 500ms));
+  BOOST_TEST(!schedule.take(start + 499ms));
+  BOOST_TEST(schedule.take(start + 500ms));
+  BOOST_TEST(!schedule.take(start + 500ms));
+  BOOST_TEST((schedule.next() == start + 750ms));
+  BOOST_TEST(schedule.take(start + 990ms));  // three were due: one sample serves them all
+  BOOST_TEST((schedule.next() == schedule.end()));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace specrep::sim

@@ -1,0 +1,236 @@
+#pragma once
+
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/replica/replica.h"
+#include "libspecrep/wire/pages.h"
+
+// A world without Xen for the core's tests: a clock that stands still until it is moved, a
+// guest whose memory is an array, a link in memory, and a backup whose domain is a map.
+namespace specrep::sim {
+
+class ManualClock final : public Clock {
+ public:
+  TimePoint now() const override { return now_; }
+  void advance(Duration d) { now_ += d; }
+  void advance_to(TimePoint t) { now_ = std::max(now_, t); }
+
+ private:
+  TimePoint now_{std::chrono::hours(1)};
+};
+
+using Page = std::vector<std::byte>;
+
+class Guest final : public guest::Guest {
+ public:
+  Guest(ManualClock& clock, Gfn pages) : clock_(clock), memory_(pages * kPageBytes), dirty_(pages) {}
+
+  void write(Gfn gfn, unsigned char value) {
+    std::memset(memory_.data() + gfn * kPageBytes, value, kPageBytes);
+    dirty_.set(gfn);
+  }
+  Page page(Gfn gfn) const {
+    const auto at = memory_.begin() + static_cast<std::ptrdiff_t>(gfn * kPageBytes);
+    return {at, at + kPageBytes};
+  }
+
+  Gfn gfn_count() const override { return dirty_.gfn_count(); }
+  std::vector<std::byte> stream_prologue() override { return {std::byte{'P'}}; }
+  void start_dirty_log() override { logging = true; }
+  void stop_dirty_log() noexcept override { logging = false; }
+  void populated(PageBitmap& present) override {
+    present.clear();
+    for (Gfn gfn = 0; gfn < gfn_count(); ++gfn)
+      if (gfn != hole) present.set(gfn);
+  }
+  void sample(PageBitmap& dirty) override {
+    dirty = dirty_;
+    dirty_.clear();
+    ++samples;
+  }
+  void peek(PageBitmap& dirty) override { dirty = dirty_; }
+  void copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_t* present) override {
+    for (std::size_t i = 0; i < gfns.size(); ++i) {
+      present[i] = gfns[i] != hole;
+      if (present[i])
+        std::memcpy(out + i * kPageBytes, memory_.data() + gfns[i] * kPageBytes, kPageBytes);
+    }
+  }
+  std::vector<Gfn> special_pages() override { return special; }
+  void stop() override {
+    if (refuse_to_stop) throw Error("the guest does not suspend");
+    if (ended) throw guest::Ended("the guest has shut down");
+    clock_.advance(std::chrono::milliseconds(1));
+    stopped = true;
+  }
+  guest::State capture_state() override {
+    if (fail_capture) throw Error("no state");
+    guest::State state;
+    state.hypervisor = {std::byte{'H'}};
+    return state;
+  }
+  void resume() override { stopped = false; }
+
+  Gfn hole = ~Gfn{0};
+  std::vector<Gfn> special;
+  bool logging = false, stopped = false, refuse_to_stop = false, ended = false,
+       fail_capture = false;
+  unsigned samples = 0;
+
+ private:
+  ManualClock& clock_;
+  std::vector<std::byte> memory_;
+  PageBitmap dirty_;
+};
+
+// One end of a link. What is sent waits at the other end until that side takes it.
+class Link final : public wire::Link {
+ public:
+  explicit Link(ManualClock& clock) : clock_(clock), last_heard_(clock.now()) {}
+  static void join(Link& a, Link& b) {
+    a.other_ = &b;
+    b.other_ = &a;
+  }
+
+  void send(wire::Message message) override {
+    if (on_send) on_send(message);
+    // Through bytes and back, as on a real link.
+    std::vector<std::byte> bytes = wire::encode_head(message);
+    bytes.insert(bytes.end(), message.payload.begin(), message.payload.end());
+    std::vector<wire::Message> decoded;
+    wire::Decoder decoder;
+    decoder.feed(bytes, decoded);
+    if (other_) other_->inbox_.push_back(std::move(decoded.at(0)));
+  }
+  std::size_t queued_bytes() const override { return 0; }
+  TimePoint last_heard() const override { return last_heard_; }
+  void heartbeat() { last_heard_ = clock_.now(); }
+  Event wait(TimePoint) override {
+    Event event;
+    if (!inbox_.empty()) {
+      event.message = std::move(inbox_.front());
+      inbox_.pop_front();
+      last_heard_ = clock_.now();
+    }
+    return event;
+  }
+  void wake() override {}
+  bool empty() const { return inbox_.empty(); }
+
+  std::function<void(const wire::Message&)> on_send;
+
+ private:
+  ManualClock& clock_;
+  TimePoint last_heard_;
+  Link* other_ = nullptr;
+  std::deque<wire::Message> inbox_;
+};
+
+class Restorer final : public replica::Restorer {
+ public:
+  void begin(const wire::Start& start, std::vector<std::byte> prologue) override {
+    guest_name = start.guest_name();
+    begun = !prologue.empty();
+  }
+  void load(wire::Message message, Gfn gfn_count) override {
+    const wire::PagesView view(message, gfn_count);
+    for (std::size_t i = 0; i < view.gfns().size(); ++i) put(view.gfns()[i], view.page(i));
+  }
+  void apply(replica::CommittedEpoch epoch) override {
+    for (const auto& page : epoch.pages.sorted()) put(page.gfn, page.data);
+    applied = epoch.epoch;
+  }
+  replica::Comparison compare(const wire::DigestsView& digests) override {
+    replica::Comparison result;
+    for (std::size_t i = 0; i < digests.gfns.size(); ++i) {
+      std::byte digest[wire::kDigestBytes];
+      wire::digest_page(memory.at(digests.gfns[i]).data(), digest);
+      ++result.pages_compared;
+      if (std::memcmp(digest, digests.digests.data() + i * wire::kDigestBytes, sizeof digest)) {
+        ++result.pages_different;
+        result.first_different.push_back(digests.gfns[i]);
+      }
+    }
+    return result;
+  }
+  std::uint64_t queued_epochs() const override { return 0; }
+  void activate() override { activated = true; }
+  void discard() noexcept override { discarded = true; }
+
+  std::map<Gfn, Page> memory;
+  std::string guest_name;
+  Epoch applied = 0;
+  bool begun = false, activated = false, discarded = false;
+
+ private:
+  void put(Gfn gfn, const std::byte* data) { memory[gfn].assign(data, data + kPageBytes); }
+};
+
+class Observer final : public epoch::PrimaryObserver {
+ public:
+  void on_first_copy(unsigned, std::uint64_t, std::uint64_t, std::uint64_t) override {}
+  void on_checkpoint(const epoch::EpochReport& report) override { reports.push_back(report); }
+  void on_commit(const wire::Commit& commit, Duration) override { committed = commit.epoch(); }
+  void on_verified(const wire::Verified& result, std::uint64_t left_out) override {
+    verified.push_back(result);
+    this->left_out = left_out;
+  }
+  std::vector<epoch::EpochReport> reports;
+  std::vector<wire::Verified> verified;
+  std::uint64_t left_out = 0;
+  Epoch committed = 0;
+};
+
+// Both halves of protection, joined.
+struct World {
+  explicit World(Gfn pages = 64, epoch::PrimaryOptions options = {},
+                 replica::ReplicaOptions replica_options = {})
+      : guest(clock, pages),
+        engine(guest, primary_link, clock, with_name(options), observer),
+        replica(backup_link, restorer, clock, replica_options) {
+    Link::join(primary_link, backup_link);
+  }
+
+  static epoch::PrimaryOptions with_name(epoch::PrimaryOptions options) {
+    options.guest_name = "g";
+    return options;
+  }
+
+  // Lets both sides work until nothing is under way, then moves to when the primary wants to
+  // go on.
+  void turn() {
+    const TimePoint next = engine.step();
+    deliver();
+    clock.advance_to(next);
+    primary_link.heartbeat();
+    backup_link.heartbeat();
+  }
+  void deliver() {
+    while (!backup_link.empty() || !primary_link.empty()) {
+      if (!backup_link.empty()) replica.handle(backup_link.wait({}));
+      if (!primary_link.empty()) engine.handle(primary_link.wait({}));
+    }
+  }
+  void run_until_committed(Epoch epoch) {
+    for (int turns = 0; observer.committed < epoch; ++turns) {
+      if (turns > 10'000) throw std::runtime_error("no progress");
+      turn();
+    }
+  }
+
+  ManualClock clock;
+  Guest guest;
+  Link primary_link{clock}, backup_link{clock};
+  Restorer restorer;
+  Observer observer;
+  epoch::PrimaryEngine engine;
+  replica::Replica replica;
+};
+
+}  // namespace specrep::sim

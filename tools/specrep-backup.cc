@@ -1,0 +1,324 @@
+// The backup's process: answers surveys, takes the copy of one guest, and activates it when
+// the primary dies. Started over ssh by `xl remus-spec` through `xl remus-spec-receive`; the
+// control channel is stdin and stdout.
+//
+// Once it protects, it outlives the ssh session: what it has to say goes to
+// /var/log/specrep/NAME.log, and after a failover a record of it to
+// /var/log/specrep/NAME.failover.json.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <fstream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "libspecrep/replica/replica.h"
+#include "libspecrep/wire/fd_channel.h"
+#include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/domain_monitor.h"
+#include "libspecrep/xen/registry.h"
+#include "libspecrep/xen/survey.h"
+#include "libspecrep/xen/xen_restore.h"
+#include "tools/signals.h"
+
+namespace {
+
+using namespace specrep;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr const char* kLogDirectory = "/var/log/specrep";
+// How long the operator's side may take between two messages of the set-up.
+constexpr Duration kSetUpTimeout = 60s;
+constexpr Duration kConnectTimeout = 30s;
+constexpr Duration kPublishInterval = 1s;
+
+void say(const char* format, const std::string& text) {
+  std::timespec now{};
+  std::timespec_get(&now, TIME_UTC);
+  std::tm utc{};
+  gmtime_r(&now.tv_sec, &utc);
+  char stamp[32];
+  std::strftime(stamp, sizeof stamp, "%FT%T", &utc);
+  std::fprintf(stderr, "%s.%03ldZ ", stamp, now.tv_nsec / 1'000'000);
+  std::fprintf(stderr, format, text.c_str());
+  std::fputc('\n', stderr);
+}
+
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// stdout and stderr of this process, and of all that libxl starts, to the guest's log: the ssh
+// session may go away at any time, and a hotplug script that writes into a broken pipe dies.
+// The control channel stays on descriptors of its own.
+void detach(const std::string& guest_name) {
+  mkdir(kLogDirectory, 0700);
+  const std::string path = std::string(kLogDirectory) + "/" + guest_name + ".log";
+  const int log = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (log < 0) throw Error("cannot open " + path, "is /var/log writable?");
+  dup2(log, STDOUT_FILENO);
+  dup2(log, STDERR_FILENO);
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null >= 0) dup2(null, STDIN_FILENO);
+  setsid();
+}
+
+// The control channel once protection runs: hears "stand down" on a thread of its own.
+class Control {
+ public:
+  explicit Control(wire::FdChannel& channel) : channel_(channel) {}
+
+  // Calls on_stand_down when the guardian says so; ends silently when ssh does.
+  void listen(std::function<void(std::string)> on_stand_down) {
+    std::thread([this, on_stand_down = std::move(on_stand_down)] {
+      try {
+        for (;;) {
+          const auto message = channel_.receive(1h);
+          if (message && message->envelope.has_stand_down())
+            on_stand_down(message->envelope.stand_down().reason());
+        }
+      } catch (const Error&) {
+      }
+    }).detach();
+  }
+
+  // To the operator, if still there.
+  void notice(const std::string& text) {
+    say("%s", text);
+    wire::Message message;
+    message.envelope.mutable_notice()->set_text(text);
+    send(std::move(message));
+  }
+
+  void send(wire::Message message) {
+    const std::lock_guard lock(mutex_);
+    try {
+      channel_.send(std::move(message));
+    } catch (const Error&) {
+    }
+  }
+
+ private:
+  wire::FdChannel& channel_;
+  std::mutex mutex_;
+};
+
+wire::Message expect(wire::FdChannel& channel) {
+  auto message = channel.receive(kSetUpTimeout);
+  if (!message) throw Error("the primary's side said nothing for 60 s");
+  return std::move(*message);
+}
+
+void publish(xen::Registration& registration, const replica::Replica& replica,
+             const xen::XenRestore& restore, const std::string& state) {
+  registration.update(state, restore.domid().value_or(0),
+                      {{"epoch", replica.committed() + 1},
+                       {"committed_epoch", replica.committed()},
+                       {"pages_per_epoch", replica.committed_pages()},
+                       {"staged_pages", replica.staged_pages()},
+                       {"lag_epochs", restore.queued_epochs()},
+                       {"last_event", to_string(replica.state())}});
+}
+
+// Starts the guest, and leaves a record of how it went.
+std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
+                        TimePoint last_heard, double detected_unix_s, Control& control) {
+  const auto& guest = *replica.guest();
+  control.notice("activating guest " + guest.guest_name() + " from epoch " +
+                 std::to_string(replica.committed()) + ": " + replica.reason());
+  restore.activate();
+  const double running_unix_s = unix_seconds();
+  const auto& times = restore.activation_times();
+  const json record = {{"guest", guest.guest_name()},
+                       {"domid", *restore.domid()},
+                       {"reason", replica.reason()},
+                       {"epoch", replica.committed()},
+                       {"detected_unix_s", detected_unix_s},
+                       {"running_unix_s", running_unix_s},
+                       {"silence_ms", milliseconds(replica.detected() - last_heard)},
+                       {"load_ms", milliseconds(times.load)},
+                       {"create_ms", milliseconds(times.create)},
+                       {"unpause_ms", milliseconds(times.unpause)}};
+  std::ofstream(std::string(kLogDirectory) + "/" + guest.guest_name() + ".failover.json")
+      << record.dump(2) << '\n';
+  control.notice("guest " + guest.guest_name() + " runs here, " +
+                 std::to_string(static_cast<int>((running_unix_s - detected_unix_s) * 1000)) +
+                 " ms after the primary's loss was noticed");
+  return *restore.domid();
+}
+
+struct Setup {
+  wire::SurveyRequest survey;
+  wire::Protect protect;
+  std::vector<std::string> addresses;
+};
+
+int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& stop,
+            std::atomic<wire::Link*>& wake_link) {
+  const SteadyClock clock;
+  const auto interval = std::chrono::milliseconds(setup.protect.heartbeat_interval_ms());
+  const std::string name = setup.survey.guest_name();
+
+  wire::PreSharedKey key{};
+  if (setup.protect.pre_shared_key().size() != key.size())
+    throw wire::ProtocolError("the primary's key has the wrong length");
+  std::copy_n(setup.protect.pre_shared_key().begin(), key.size(), key.begin());
+
+  xen::Protection protection;
+  xen::Uuid uuid{};
+  if (setup.survey.guest_uuid().size() != uuid.size())
+    throw wire::ProtocolError("the guest's uuid has the wrong length");
+  std::copy_n(setup.survey.guest_uuid().begin(), uuid.size(), uuid.begin());
+  protection.uuid = xen::to_string(uuid);
+  protection.name = name;
+  protection.role = "backup";
+  protection.state = "waiting";
+  protection.peer = setup.protect.primary_host();
+  protection.pid = getpid();
+  auto registration = std::make_optional<xen::Registration>(protection);
+
+  wire::TlsListener listener(key);
+  {
+    wire::Message answer;
+    answer.envelope.mutable_listening()->set_port(listener.port());
+    for (const auto& address : setup.addresses)
+      answer.envelope.mutable_listening()->add_addresses(address);
+    channel.send(std::move(answer));
+  }
+  detach(name);
+  say("keeping a copy of guest %s", name + " of " + protection.peer);
+  Control control(channel);
+  std::mutex stand_down_mutex;
+  std::optional<std::string> stand_down;
+
+  const auto link = listener.accept(interval, kConnectTimeout);
+  wake_link = link.get();
+  control.listen([&](std::string reason) {
+    {
+      const std::lock_guard lock(stand_down_mutex);
+      stand_down = std::move(reason);
+    }
+    if (auto* to_wake = wake_link.load()) to_wake->wake();
+  });
+
+  xen::XenRestore restore;
+  replica::ReplicaOptions options;
+  options.heartbeat_timeout = std::chrono::milliseconds(setup.protect.heartbeat_timeout_ms());
+  options.staging_bytes_max = setup.survey.staging_bytes_max();
+  replica::Replica replica(*link, restore, clock, options);
+  TimePoint published{};
+  double detected_unix_s = 0;
+  TimePoint last_heard = clock.now();
+  try {
+    while (!replica.decided()) {
+      {
+        const std::lock_guard lock(stand_down_mutex);
+        if (stand_down) replica.stand_down(*stand_down);
+      }
+      if (stop) replica.stand_down("specrep-backup was told to stop");
+      if (replica.decided()) break;
+      const TimePoint next = replica.step();
+      if (!replica.decided()) replica.handle(link->wait(next));
+      last_heard = link->last_heard();
+      if (clock.now() - published > kPublishInterval) {
+        published = clock.now();
+        publish(*registration, replica, restore, to_string(replica.state()));
+      }
+    }
+    detected_unix_s = unix_seconds();
+  } catch (const Error& error) {
+    control.notice(std::string("protection of guest ") + name + " ended: " + error.what());
+    restore.discard();
+    throw;
+  }
+  wake_link = nullptr;
+
+  if (replica.state() == replica::Replica::State::kDiscard) {
+    if (stop) link->send(wire::failure(Error("specrep-backup was told to stop")));
+    restore.discard();
+    say("discarded the copy of guest %s", name + ": " + replica.reason());
+    return 0;
+  }
+  registration->update("activating", restore.domid().value_or(0), json::object());
+  const std::uint32_t domid =
+      fail_over(replica, restore, last_heard, detected_unix_s, control);
+  // From here on it is an ordinary guest of this host, which may be protected in turn.
+  registration.reset();
+  if (setup.protect.monitor_after_failover())
+    xen::monitor_domain(domid, replica.guest()->domain_config_json());
+  return 0;
+}
+
+int run(std::vector<std::string> addresses, std::atomic<bool>& stop,
+        std::atomic<wire::Link*>& wake_link) {
+  // The channel moves away from 0 and 1, so that nothing printed can ever get into it.
+  const int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+  const int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+  dup2(STDERR_FILENO, STDOUT_FILENO);
+  wire::FdChannel channel(in, out);
+  channel.send(wire::hello());
+  try {
+    wire::negotiate(expect(channel));
+    Setup setup;
+    setup.addresses = std::move(addresses);
+    for (;;) {
+      const wire::Message message = expect(channel);
+      if (message.envelope.has_survey_request()) {
+        setup.survey = message.envelope.survey_request();
+        wire::Message answer;
+        answer.envelope.mutable_survey_reply();
+        for (auto& finding : xen::answer_survey(setup.survey))
+          *answer.envelope.mutable_survey_reply()->add_findings() = std::move(finding);
+        channel.send(std::move(answer));
+      } else if (message.envelope.has_protect()) {
+        setup.protect = message.envelope.protect();
+        return protect(setup, channel, stop, wake_link);
+      } else {
+        throw wire::ProtocolError("unexpected message on the control channel");
+      }
+    }
+  } catch (const Error& error) {
+    if (channel.closed()) return 0;  // the operator's side went away before anything was changed
+    try {
+      channel.send(wire::failure(error));
+    } catch (const Error&) {
+    }
+    throw;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Takes the copy of a guest for another host. Started by `xl remus-spec`.");
+  std::vector<std::string> addresses;
+  app.add_option("--address", addresses, "address at which the primary reaches this host");
+  CLI11_PARSE(app, argc, argv);
+
+  GOOGLE_PROTOBUF_VERIFY_VERSION;
+  std::atomic<bool> stop = false;
+  std::atomic<wire::Link*> wake_link = nullptr;
+  const tools::StopSignals signals([&] {
+    stop = true;
+    if (auto* link = wake_link.load()) link->wake();
+  });
+  int status = 1;
+  try {
+    status = run(std::move(addresses), stop, wake_link);
+  } catch (const Error& error) {
+    say("%s", error.what());
+    if (!error.advice().empty()) say("  %s", error.advice());
+  } catch (const std::exception& error) {
+    say("internal error: %s", error.what());
+  }
+  std::fflush(nullptr);
+  // Not through static destructors: the signal and control threads may still run.
+  _exit(status);
+}

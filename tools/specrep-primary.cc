@@ -1,0 +1,269 @@
+// The primary's process: runs the epoch engine on one guest. Started by `xl remus-spec`, which
+// stays as its guardian.
+//
+// Its configuration is one JSON object on descriptor 3 (the pre-shared key must be on no
+// command line). It reports on stdout, one JSON object a line:
+//   {"event":"progress","phase":"first-copy","round":R,"pages_done":N,"pages_total":N,"bytes":N}
+//   {"event":"protected","epoch":1,"seconds":S}
+//   {"event":"verified","epoch":E,"compared":N,"different":N,"left_out":N}
+//   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
+//    "summary":{…}}
+// Exit status: 0 when stopped in order or the guest ended, 1 otherwise. In every case the guest
+// runs on, if it has not ended by itself.
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/wire/blackhole_link.h"
+#include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/registry.h"
+#include "libspecrep/xen/xen_guest.h"
+#include "tools/signals.h"
+
+namespace {
+
+using namespace specrep;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr int kConfigFd = 3;
+// xenstore is not for counters that change with every epoch: a write wakes every watcher.
+constexpr Duration kPublishInterval = 1s;
+constexpr Duration kProgressInterval = 250ms;
+constexpr Duration kConnectTimeout = 10s;
+
+json read_config() {
+  std::string text;
+  char chunk[4096];
+  for (ssize_t got; (got = read(kConfigFd, chunk, sizeof chunk)) > 0;)
+    text.append(chunk, static_cast<std::size_t>(got));
+  close(kConfigFd);
+  auto config = json::parse(text, nullptr, false);
+  if (config.is_discarded() || !config.is_object())
+    throw Error("no configuration on descriptor 3", "this program is started by `xl remus-spec`");
+  return config;
+}
+
+wire::PreSharedKey key_from_hex(const std::string& hex) {
+  wire::PreSharedKey key{};
+  if (hex.size() != 2 * key.size()) throw Error("the pre-shared key has the wrong length");
+  for (std::size_t i = 0; i < key.size(); ++i)
+    key[i] = static_cast<unsigned char>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
+  return key;
+}
+
+void emit(const json& line) {
+  std::printf("%s\n", line.dump().c_str());
+  std::fflush(stdout);
+}
+
+// Sum, mean and largest of a figure that each epoch has.
+struct Figure {
+  void add(double value) {
+    sum += value;
+    last = value;
+    max = std::max(max, value);
+    ++count;
+  }
+  double mean() const { return count ? sum / static_cast<double>(count) : 0; }
+  double sum = 0, last = 0, max = 0;
+  std::uint64_t count = 0;
+};
+
+double rounded(double value) { return static_cast<double>(static_cast<long>(value * 100 + 0.5)) / 100; }
+
+// Keeps the counters, and tells them to the operator and to xenstore.
+class Reporter final : public epoch::PrimaryObserver {
+ public:
+  Reporter(const Clock& clock, xen::Registration& registration, std::uint32_t domid)
+      : clock_(clock), registration_(registration), domid_(domid), started_(clock.now()) {}
+
+  void on_first_copy(unsigned round, std::uint64_t done, std::uint64_t total,
+                     std::uint64_t bytes) override {
+    if (done < total && clock_.now() - progressed_ < kProgressInterval) return;
+    progressed_ = clock_.now();
+    emit({{"event", "progress"}, {"phase", "first-copy"}, {"round", round},
+          {"pages_done", done}, {"pages_total", total}, {"bytes", bytes}});
+    last_event_ = "first copy, round " + std::to_string(round);
+    publish("first-copy");
+  }
+
+  void on_checkpoint(const epoch::EpochReport& report) override {
+    if (report.epoch == 1) return;  // the end of the first copy, not an epoch like others
+    pages_.add(static_cast<double>(report.residual_pages));
+    bytes_.add(static_cast<double>(report.wire_bytes));
+    length_ms_.add(milliseconds(report.length));
+    pause_ms_.add(milliseconds(report.paused() - report.verify));
+    suspend_ms_.add(milliseconds(report.suspend));
+    capture_ms_.add(milliseconds(report.capture));
+    resume_ms_.add(milliseconds(report.resume));
+    epoch_ = report.epoch;
+  }
+
+  void on_commit(const wire::Commit& commit, Duration lag) override {
+    if (commit.epoch() == 1) {
+      protected_at_ = clock_.now();
+      emit({{"event", "protected"}, {"epoch", 1},
+            {"seconds", rounded(milliseconds(protected_at_ - started_) / 1000)}});
+      last_event_ = "protected";
+    } else {
+      lag_ms_.add(milliseconds(lag));
+    }
+    committed_ = commit.epoch();
+    publish("protected");
+  }
+
+  void on_verified(const wire::Verified& result, std::uint64_t left_out) override {
+    ++verified_;
+    pages_compared_ += result.pages_compared();
+    pages_different_ += result.pages_different();
+    json line = {{"event", "verified"}, {"epoch", result.epoch()},
+                 {"compared", result.pages_compared()}, {"different", result.pages_different()},
+                 {"left_out", left_out}};
+    for (const auto gfn : result.first_different_gfns()) line["gfns"].push_back(gfn);
+    emit(line);
+  }
+
+  json summary() const {
+    const double seconds = protected_at_ == TimePoint{}
+                               ? 0
+                               : milliseconds(clock_.now() - protected_at_) / 1000;
+    return {{"epoch", epoch_ + 1},
+            {"committed_epoch", committed_},
+            {"epochs_per_minute",
+             seconds > 0 ? rounded(static_cast<double>(length_ms_.count) * 60 / seconds) : 0},
+            {"pages_per_epoch", rounded(pages_.mean())},
+            {"bytes_per_epoch", rounded(bytes_.mean())},
+            {"epoch_ms", rounded(length_ms_.mean())},
+            {"pause_ms", rounded(pause_ms_.mean())},
+            {"pause_ms_max", rounded(pause_ms_.max)},
+            {"suspend_ms", rounded(suspend_ms_.mean())},
+            {"capture_ms", rounded(capture_ms_.mean())},
+            {"resume_ms", rounded(resume_ms_.mean())},
+            {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum) * 100) / 100},
+            {"lag_ms", rounded(lag_ms_.mean())},
+            {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
+            {"verified_epochs", verified_},
+            {"pages_compared", pages_compared_},
+            {"pages_different", pages_different_},
+            {"last_event", last_event_}};
+  }
+
+  void publish(const std::string& state) {
+    if (state == state_ && clock_.now() - published_ < kPublishInterval) return;
+    published_ = clock_.now();
+    state_ = state;
+    registration_.update(state, domid_, summary());
+  }
+
+ private:
+  const Clock& clock_;
+  xen::Registration& registration_;
+  std::uint32_t domid_;
+  TimePoint started_, progressed_{}, published_{}, protected_at_{};
+  std::string state_, last_event_ = "starting";
+  Epoch epoch_ = 0, committed_ = 0;
+  Figure pages_, bytes_, length_ms_, pause_ms_, suspend_ms_, capture_ms_, resume_ms_, lag_ms_;
+  std::uint64_t verified_ = 0, pages_compared_ = 0, pages_different_ = 0;
+};
+
+struct Ending {
+  std::string reason, what, advice;
+};
+
+// Runs protection to its end. Whatever the end is, the guest runs when this returns.
+Ending protect(const json& config, const Clock& clock, std::atomic<bool>& stop,
+               std::atomic<wire::Link*>& wake_link, json& summary) {
+  const xen::Libxl libxl;
+  const xen::Xenctrl xc;
+  const auto domain =
+      xen::find_domain(libxl, xc, std::to_string(config.at("domid").get<std::uint32_t>()));
+
+  xen::Protection protection;
+  protection.uuid = xen::to_string(domain.uuid);
+  protection.name = domain.name;
+  protection.domid = domain.domid;
+  protection.role = "primary";
+  protection.state = "first-copy";
+  protection.peer = config.at("peer");
+  protection.pid = getpid();
+  xen::Registration registration(protection);
+
+  epoch::PrimaryOptions options;
+  options.guest_name = domain.name;
+  const auto uuid = std::as_bytes(std::span(domain.uuid));
+  options.guest_uuid.assign(uuid.begin(), uuid.end());
+  options.guest_kind = domain.kind;
+  options.domain_config_json = xen::domain_config_json(libxl, domain.domid);
+  options.epoch_length = std::chrono::milliseconds(config.at("epoch_ms").get<unsigned>());
+  options.heartbeat_timeout = std::chrono::milliseconds(config.at("timeout_ms").get<unsigned>());
+  options.verify_every = config.value("verify_every", 0u);
+
+  std::unique_ptr<wire::Link> link;
+  if (config.value("blackhole", false)) {
+    link = std::make_unique<wire::BlackholeLink>(clock);
+  } else {
+    link = wire::TlsLink::connect(
+        config.at("addresses").get<std::vector<std::string>>(),
+        config.at("port").get<std::uint16_t>(), key_from_hex(config.at("psk")),
+        std::chrono::milliseconds(config.at("heartbeat_ms").get<unsigned>()), kConnectTimeout);
+  }
+  wake_link = link.get();
+
+  Reporter reporter(clock, registration, domain.domid);
+  Ending ending{"stopped", "", ""};
+  try {
+    xen::XenGuest guest(domain);
+    epoch::PrimaryEngine engine(guest, *link, clock, options, reporter);
+    while (!engine.ended()) {
+      if (stop) engine.request_stop("protection was stopped; the guest goes on at the primary");
+      const TimePoint next = engine.step();
+      engine.handle(link->wait(next));
+    }
+    if (engine.guest_ended()) ending = {"guest-ended", *engine.guest_ended(), ""};
+  } catch (const epoch::BackupLost& error) {
+    ending = {"backup-lost", error.what(), error.advice()};
+  } catch (const Error& error) {
+    link->send(wire::failure(error));
+    ending = {"error", error.what(), error.advice()};
+  }
+  wake_link = nullptr;
+  summary = reporter.summary();
+  return ending;
+}
+
+}  // namespace
+
+int main() {
+  // Without its guardian nobody would let the guest run again if this process died.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  GOOGLE_PROTOBUF_VERIFY_VERSION;
+  std::atomic<bool> stop = false;
+  std::atomic<wire::Link*> wake_link = nullptr;
+  const tools::StopSignals signals([&] {
+    stop = true;
+    if (auto* link = wake_link.load()) link->wake();
+  });
+  const SteadyClock clock;
+  Ending ending;
+  json summary = json::object();
+  try {
+    ending = protect(read_config(), clock, stop, wake_link, summary);
+  } catch (const Error& error) {
+    ending = {"error", error.what(), error.advice()};
+  } catch (const std::exception& error) {
+    ending = {"error", std::string("internal error: ") + error.what(), ""};
+  }
+  emit({{"event", "ended"}, {"reason", ending.reason}, {"what", ending.what},
+        {"advice", ending.advice}, {"summary", summary}});
+  const int status = ending.reason == "stopped" || ending.reason == "guest-ended" ? 0 : 1;
+  std::fflush(nullptr);
+  // Not through static destructors: the signal thread may still run.
+  _exit(status);
+}

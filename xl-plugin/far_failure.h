@@ -1,0 +1,23 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "libspecrep/error.h"
+
+namespace specrep::xl {
+
+// How the attempt to talk to specrep on the other host went wrong, as seen from here.
+struct FarFailure {
+  std::string host;
+  bool own_command = false;   // -s: what runs is the operator's, so ssh may have no part in it
+  std::optional<int> status;  // of ssh, as of waitpid(); nothing while it runs
+  std::string garbage;        // what FdChannel says of what is no message; empty if nothing came
+  std::string last_line;      // of what ssh and the far side wrote to stderr
+  bool greeted = false;       // the far side had said Hello
+};
+
+// One error that tells the most likely cause, and what to do about it.
+Error explain(const FarFailure& failure);
+
+}  // namespace specrep::xl

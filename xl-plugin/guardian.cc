@@ -1,0 +1,265 @@
+#include "xl-plugin/guardian.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "libspecrep/xen/recover.h"
+#include "libspecrep/xen/registry.h"
+#include "xl-plugin/paths.h"
+
+namespace specrep::xl {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+// For specrep-primary to stop in order: a suspend in progress is waited for.
+constexpr milliseconds kStopMax{30'000};
+// After it has said that it has ended.
+constexpr milliseconds kExitMax{10'000};
+// A backup that dies takes the control channel and the data link with it; specrep-primary, which
+// sees the second, gets this long to say so before the loss of the first is acted upon.
+constexpr milliseconds kFarSideGrace{3000};
+// For the backup to destroy its copy, after which it closes the channel.
+constexpr milliseconds kStandDownMax{10'000};
+constexpr milliseconds kTick{500};
+
+// From specrep-primary, which is ours, so a missing value is no error, only less to show.
+std::string text_of(const nlohmann::json& event, const char* key) {
+  const auto it = event.find(key);
+  return it != event.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+std::uint64_t number_of(const nlohmann::json& event, const char* key) {
+  const auto it = event.find(key);
+  return it != event.end() && it->is_number() ? it->get<std::uint64_t>() : 0;
+}
+
+void write_all(int fd, const std::string& text) {
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t n = write(fd, text.data() + done, text.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    // specrep-primary died: its exit tells more than this would.
+    if (n < 0) return;
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+}  // namespace
+
+Guardian::Guardian(Task task, FarSide* far_side, SignalFd& signals, Console& console)
+    : task_(std::move(task)),
+      far_side_(far_side),
+      signals_(signals),
+      console_(console),
+      lines_(output_.read_end.get()) {}
+
+int Guardian::run() {
+  Process::Options options;
+  options.out = output_.write_end.get();
+  options.three = settings_.read_end.get();
+  // It hears of Ctrl-C from us, once.
+  options.ignores_interrupts = true;
+  primary_.emplace(std::vector<std::string>{program_path("specrep-primary")}, options);
+  output_.write_end.reset();
+  settings_.read_end.reset();
+  write_all(settings_.write_end.get(), task_.configuration.dump());
+  settings_.write_end.reset();
+
+  for (;;) {
+    wait_for_something();
+    read_events();
+    if (far_side_) read_far_side();
+    if (const int signal = signals_.take()) {
+      if (signal_ == 0) signal_ = signal;
+      begin_stop("stopped by the operator");
+    }
+    if (const auto status = primary_->wait(milliseconds(0))) {
+      read_events();
+      return conclude(*status);
+    }
+    check_deadlines();
+  }
+}
+
+void Guardian::wait_for_something() {
+  std::vector<pollfd> set;
+  if (far_side_) set = far_side_->poll_set();
+  set.push_back({signals_.fd(), POLLIN, 0});
+  set.push_back({primary_->ended_fd(), POLLIN, 0});
+  if (!lines_.at_end()) set.push_back({lines_.fd(), POLLIN, 0});
+  poll(set.data(), set.size(), static_cast<int>(kTick.count()));
+}
+
+void Guardian::read_events() {
+  for (const std::string& line : lines_.read()) {
+    const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
+    if (event.is_object()) {
+      on_event(event);
+    } else {
+      console_.relay("specrep-primary", line);
+    }
+  }
+}
+
+void Guardian::on_event(const nlohmann::json& event) {
+  console_.event(event);
+  const std::string kind = text_of(event, "event");
+  if (kind == "progress") {
+    console_.copy_progress({.round = number_of(event, "round"),
+                            .pages_done = number_of(event, "pages_done"),
+                            .pages_total = number_of(event, "pages_total")});
+  } else if (kind == "protected") {
+    console_.say(
+        task_.domain.name + " is protected by " +
+        (task_.host.empty() ? std::string("nobody (-b): its checkpoints go nowhere") : task_.host) +
+        " (epoch " + std::to_string(task_.epoch_ms) +
+        " ms). Ctrl-C stops protection; the guest runs on.");
+  } else if (kind == "verified") {
+    const std::uint64_t different = number_of(event, "different");
+    const std::string epoch = "epoch " + std::to_string(number_of(event, "epoch"));
+    const std::string compared = std::to_string(number_of(event, "compared")) + " pages compared";
+    if (different == 0)
+      console_.say(epoch + ": " + compared + ", no difference");
+    else
+      console_.warn(epoch + ": " + compared + ", " + std::to_string(different) +
+                        " differ from the guest's memory",
+                    "please report this: the backup's copy is not usable");
+  } else if (kind == "warning") {
+    console_.warn(text_of(event, "what"), text_of(event, "advice"));
+  } else if (kind == "ended") {
+    ended_ = event;
+    if (!kill_at_) kill_at_ = Clock::now() + kExitMax;
+  }
+}
+
+void Guardian::read_far_side() {
+  for (const std::string& line : far_side_->take_lines()) console_.relay(task_.host, line);
+  if (far_side_->closed()) return;
+  for (const wire::Message& message : far_side_->take_messages()) {
+    if (message.envelope.has_notice()) console_.relay(task_.host, message.envelope.notice().text());
+    if (message.envelope.has_failure())
+      far_failure_ = wire::to_error(message.envelope.failure(), task_.host);
+  }
+  if (far_side_->closed()) far_side_closed_ = Clock::now();
+}
+
+void Guardian::check_deadlines() {
+  const auto now = Clock::now();
+  // Without the control channel the backup could not be kept from activating its copy if
+  // specrep-primary died here. So protection ends in order, over the data link.
+  if (far_side_closed_ && now - *far_side_closed_ > kFarSideGrace)
+    begin_stop("the control connection to " + task_.host + " was lost");
+  if (kill_at_ && now > *kill_at_) {
+    console_.warn("specrep-primary does not end; killing it");
+    primary_->signal(SIGKILL);
+    kill_at_.reset();
+  }
+}
+
+void Guardian::begin_stop(const std::string& reason) {
+  if (!stop_reason_.empty()) return;
+  stop_reason_ = reason;
+  if (ended_) return;
+  console_.say("stopping the protection of " + task_.domain.name + " ...");
+  primary_->signal(SIGTERM);
+  kill_at_ = Clock::now() + kStopMax;
+}
+
+int Guardian::conclude(int status) {
+  if (far_side_) read_far_side();
+  return ended_ ? conclude_in_order() : conclude_after_death(describe_status(status));
+}
+
+int Guardian::conclude_in_order() {
+  const std::string reason = text_of(*ended_, "reason");
+  const std::string& name = task_.domain.name;
+  if (reason == "guest-ended") {
+    const std::string what = text_of(*ended_, "what");
+    console_.say("protection ended: " + (what.empty() ? name + " has ended" : what));
+    return 0;
+  }
+  if (reason == "stopped") {
+    if (signal_ != 0) {
+      console_.error("protection stopped; " + name + " runs on, unprotected");
+      return 128 + signal_;
+    }
+    if (!stop_reason_.empty()) {
+      console_.error(far_failure_ ? far_failure_->what()
+                                  : stop_reason_ + "; " + name + " runs on, unprotected",
+                     far_failure_ ? far_failure_->advice() : "");
+      return 1;
+    }
+    console_.say("protection stopped; " + name + " runs on, unprotected");
+    return 0;
+  }
+  // backup-lost or error. The backup's reason, if it could give one, is the first cause.
+  const bool told = stand_down("protection ended on the primary; the guest lives on there");
+  std::string what = far_failure_ ? std::string(far_failure_->what()) : text_of(*ended_, "what");
+  if (what.empty()) what = "protection failed";
+  std::string advice = far_failure_ ? far_failure_->advice() : text_of(*ended_, "advice");
+  const bool heard = told && far_side_->wait_until_closed(kStandDownMax);
+  if (!heard && !far_failure_ && reason == "backup-lost") advice = two_copies_advice();
+  console_.error(what + "; " + where_guest_stands(), advice);
+  return 1;
+}
+
+int Guardian::conclude_after_death(const std::string& how) {
+  // First of all: the data link closed when the process died, and the backup waits only for the
+  // heartbeat timeout before it activates. Only then the guest, which may be stopped.
+  const bool told = stand_down("specrep-primary died; the guest lives on");
+  std::string guest;
+  std::string advice;
+  try {
+    const std::string done = xen::recover_guest(task_.domain.domid);
+    guest = where_guest_stands() + (done.empty() ? "" : " (" + done + ")");
+  } catch (const Error& error) {
+    guest = error.what();
+    advice = error.advice();
+  }
+  try {
+    for (const xen::Protection& p : xen::list_protections())
+      if (p.uuid == xen::to_string(task_.domain.uuid) && !p.alive) xen::remove_stale(p);
+  } catch (const Error&) {
+    // It is marked as dead wherever it is shown.
+  }
+  const bool heard = !far_side_ || (told && far_side_->wait_until_closed(kStandDownMax));
+  if (!heard && advice.empty()) advice = two_copies_advice();
+  const std::string text = "specrep-primary died (" + how + "); " + guest;
+  console_.event({{"event", "ended"}, {"reason", "error"}, {"what", text}, {"advice", advice}});
+  console_.error(text, advice);
+  return signal_ != 0 ? 128 + signal_ : 1;
+}
+
+// Whether there was a channel to say it over. Whether it was heard, only its end shows.
+bool Guardian::stand_down(const std::string& reason) {
+  if (!far_side_ || far_side_->closed()) return false;
+  far_side_->stand_down(reason);
+  return true;
+}
+
+std::string Guardian::two_copies_advice() const {
+  return "if " + task_.host +
+         " is alive it may have activated its copy: look at `xl list` there, "
+         "and destroy one of the two";
+}
+
+std::string Guardian::where_guest_stands() const {
+  const std::string& name = task_.domain.name;
+  try {
+    const xen::RunState state = xen::run_state(xen::Xenctrl(), task_.domain.domid);
+    if (!state.exists) return name + " is gone";
+    if (state.shut_down) return name + " is stopped";
+  } catch (const Error&) {
+    return "the state of " + name + " cannot be told";
+  }
+  return name + " runs on, unprotected";
+}
+
+}  // namespace specrep::xl

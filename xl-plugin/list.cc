@@ -1,0 +1,91 @@
+// xl remus-spec-list: what this host protects, and what it keeps copies of.
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include "libspecrep/xen/registry.h"
+#include "xl-plugin/command.h"
+#include "xl-plugin/table.h"
+
+namespace specrep::xl {
+
+namespace {
+
+// A counter for a table; "-" when the process did not publish it.
+std::string cell(const nlohmann::json& status, const char* key) {
+  const auto it = status.find(key);
+  if (it == status.end() || it->is_null()) return "-";
+  if (it->is_number_float()) {
+    char text[32];
+    const double value = it->get<double>();
+    std::snprintf(text, sizeof text, std::abs(value) < 100 ? "%.1f" : "%.0f", value);
+    return text;
+  }
+  return it->is_string() ? it->get<std::string>() : it->dump();
+}
+
+nlohmann::json to_json(const xen::Protection& p) {
+  return {{"uuid", p.uuid}, {"name", p.name},   {"domid", p.domid},
+          {"role", p.role}, {"state", p.state}, {"peer", p.peer},
+          {"pid", p.pid},   {"alive", p.alive}, {"status", p.status}};
+}
+
+void print_table(const std::vector<xen::Protection>& protections) {
+  Table table({{"NAME", false, 16},
+               {"ID", true},
+               {"ROLE"},
+               {"STATE"},
+               {"PEER", false, 16},
+               {"EPOCH", true},
+               {"PAGES", true},
+               {"PAUSE", true},
+               {"LAG", true}});
+  for (const xen::Protection& p : protections)
+    table.add({p.name, std::to_string(p.domid), p.role, p.alive ? p.state : "dead", p.peer,
+               cell(p.status, "epoch"), cell(p.status, "pages_per_epoch"),
+               cell(p.status, "pause_ms"), cell(p.status, "lag_epochs")});
+  std::cout << table.text();
+}
+
+// An entry is also the record by which remus-spec-stop knows that a suspended guest was left so by
+// us, and not by a migration. So it stays until such a guest runs again.
+void remove_dead(const std::vector<xen::Protection>& protections) {
+  for (const xen::Protection& p : protections) {
+    if (p.alive) continue;
+    const xen::RunState state = xen::run_state(xen::Xenctrl(), p.domid);
+    if (p.role == "primary" && state.exists && state.shut_down) {
+      std::cerr << p.name << " was left suspended: `xl remus-spec-stop " << p.name
+                << "` lets it run on\n";
+      continue;
+    }
+    xen::remove_stale(p);
+  }
+}
+
+}  // namespace
+
+int list(int argc, char** argv) {
+  bool json = false;
+  CLI::App app(
+      "Lists the guests that this host protects or keeps copies of. PAGES: per epoch. PAUSE: ms "
+      "that the guest is stopped per epoch. LAG: epochs that the backup has yet to commit.",
+      "xl remus-spec-list");
+  app.add_flag("--json", json, "an array with everything that is known");
+  if (const auto status = parse(app, argc, argv)) return *status;
+
+  const std::vector<xen::Protection> protections = xen::list_protections();
+  if (json) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const xen::Protection& p : protections) all.push_back(to_json(p));
+    std::cout << all.dump(2) << "\n";
+  } else {
+    print_table(protections);
+  }
+  if (geteuid() == 0) remove_dead(protections);
+  return kOk;
+}
+
+}  // namespace specrep::xl

@@ -1,0 +1,227 @@
+// xl remus-spec: protects a guest until it is told to stop.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "libspecrep/error.h"
+#include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/recover.h"
+#include "libspecrep/xen/registry.h"
+#include "libspecrep/xen/survey.h"
+#include "xl-plugin/command.h"
+#include "xl-plugin/console.h"
+#include "xl-plugin/far_side.h"
+#include "xl-plugin/guardian.h"
+
+namespace specrep::xl {
+
+namespace {
+
+constexpr int kVerifyEveryDefault = 10;  // epochs, for --verify without a number
+constexpr int kHeartbeatsPerTimeout = 5;
+
+struct Options {
+  std::string domain;
+  std::string host;
+  int epoch_ms = 200;
+  int timeout_ms = 1000;
+  int heartbeat_ms = 0;
+  int verify_every = 0;
+  bool blackhole = false;
+  bool no_compression = false;
+  bool no_network_buffer = false;
+  bool no_disk_replication = false;
+  bool unsafe = false;
+  bool no_monitor = false;
+  bool json = false;
+  std::optional<std::string> ssh_command;
+  std::string netbuf_script;
+  std::string address;
+};
+
+void describe(CLI::App& app, Options& options) {
+  app.add_option("DOMAIN", options.domain, "name or id of the guest to protect")->required();
+  app.add_option("HOST", options.host, "the host that keeps the second copy, as ssh knows it");
+  app.add_option("-i,--interval", options.epoch_ms, "length of an epoch, in ms [200]")
+      ->type_name("MS")
+      ->check(CLI::Range(10, 60'000));
+  app.add_flag("-b,--blackhole", options.blackhole,
+               "no backup: checkpoints go nowhere; needs -F, HOST may be left out");
+  app.add_flag("-u,--no-compression", options.no_compression,
+               "do not compress pages on the way to HOST");
+  app.add_flag("-n,--no-network-buffer", options.no_network_buffer,
+               "do not hold back network output; needs -F");
+  app.add_flag("-d,--no-disk-replication", options.no_disk_replication,
+               "do not replicate disks; needs -F");
+  app.add_flag("-F,--unsafe", options.unsafe, "allow -b, -n and -d, which give up guarantees");
+  app.add_option("-s,--ssh", options.ssh_command,
+                 "run this through sh instead of ssh; if empty, HOST is the whole command line")
+      ->type_name("COMMAND");
+  app.add_flag("-e,--no-monitor", options.no_monitor,
+               "after failover do not stay on HOST to act on the guest's end");
+  app.add_option("-N,--netbuf-script", options.netbuf_script,
+                 "accepted for xl remus; network buffering is not in this version")
+      ->type_name("SCRIPT");
+  app.add_option("--timeout", options.timeout_ms,
+                 "silence after which the other host counts as dead, in ms [1000]")
+      ->type_name("MS")
+      ->check(CLI::Range(100, 600'000));
+  app.add_option("--heartbeat", options.heartbeat_ms, "time between heartbeats, in ms [timeout/5]")
+      ->type_name("MS")
+      ->check(CLI::Range(10, 60'000));
+  app.add_flag("--verify{" + std::to_string(kVerifyEveryDefault) + "}", options.verify_every,
+               "compare the two copies of memory every N epochs; --verify alone: every 10");
+  app.add_option("--address", options.address,
+                 "where the data link connects, if not where ssh does")
+      ->type_name("ADDRESS");
+  app.add_flag("--json", options.json, "report as JSON, an object a line");
+}
+
+// What is wrong with the options by themselves; the guest's devices are the survey's business.
+void check_options(Options& options) {
+  const auto refuse = [](const std::string& what, const std::string& advice) {
+    throw UsageError{what, advice};
+  };
+  if (!options.unsafe &&
+      (options.blackhole || options.no_network_buffer || options.no_disk_replication))
+    refuse("-b, -n and -d give up guarantees, and are refused without -F",
+           "add -F if failover may then go wrong for this guest");
+  if (!options.netbuf_script.empty() && !options.no_network_buffer)
+    refuse("-N: this version does not hold back network output, with or without a script",
+           "-F -n goes on without: after failover clients may have seen what the guest has not "
+           "sent yet");
+  if (options.host.empty() && !options.blackhole)
+    refuse("HOST is missing", "`xl remus-spec -h` shows how it is used");
+  if (options.verify_every < 0)
+    refuse("--verify: the number of epochs must be positive", "leave it out for none");
+  if (options.heartbeat_ms == 0)
+    options.heartbeat_ms = std::max(options.timeout_ms / kHeartbeatsPerTimeout, 10);
+  if (options.heartbeat_ms >= options.timeout_ms)
+    refuse("--heartbeat must be shorter than --timeout", "a fifth of it is a good choice");
+}
+
+// A guest is protected once. What a dead process left is cleared away first.
+void settle_earlier_protection(const xen::Domain& domain, Console& console) {
+  for (const xen::Protection& p : xen::list_protections()) {
+    if (p.uuid != xen::to_string(domain.uuid)) continue;
+    if (p.alive && p.role == "backup")
+      throw Error(domain.name + " is the copy that this host keeps for " + p.peer,
+                  "it is protected from there; after failover it can be protected from here");
+    if (p.alive)
+      throw Error(
+          domain.name + " is already protected by " + p.peer,
+          "`xl remus-spec-list` shows it; `xl remus-spec-stop " + domain.name + "` ends it");
+    const std::string done = xen::recover_guest(domain.domid);
+    xen::remove_stale(p);
+    console.warn("an earlier protection of " + domain.name + " had died" +
+                 (done.empty() ? "" : ": " + done));
+  }
+}
+
+std::vector<std::string> link_addresses(const Options& options, const wire::Listening& listening) {
+  if (!options.address.empty()) return {options.address};
+  std::vector<std::string> addresses(listening.addresses().begin(), listening.addresses().end());
+  const bool host_is_command = options.ssh_command && options.ssh_command->empty();
+  if (!host_is_command) {
+    const std::string host = options.host.substr(options.host.rfind('@') + 1);
+    if (std::find(addresses.begin(), addresses.end(), host) == addresses.end())
+      addresses.push_back(host);
+  }
+  return addresses;
+}
+
+std::string to_hex(const wire::PreSharedKey& key) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  for (const unsigned char byte : key) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+std::string this_host() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+void require_no_problem(const std::vector<wire::Finding>& findings, const xen::Domain& domain,
+                        const std::string& where, Console& console) {
+  print_findings(console, findings);
+  if (has_problem(findings))
+    throw Error(domain.name + " cannot be protected" + where + ": see above");
+}
+
+// Everything up to the moment when both hosts are ready and nothing was changed. Fills in where
+// and how specrep-primary reaches the backup.
+void agree_with_backup(FarSide& far_side, const Options& options, const xen::Domain& domain,
+                       Console& console, nlohmann::json& configuration) {
+  far_side.greet();
+  require_no_problem(far_side.survey(xen::survey_request(domain)), domain, " by " + options.host,
+                     console);
+  const wire::PreSharedKey key = wire::make_pre_shared_key();
+  wire::Protect request;
+  request.set_pre_shared_key(key.data(), key.size());
+  request.set_heartbeat_interval_ms(static_cast<std::uint32_t>(options.heartbeat_ms));
+  request.set_heartbeat_timeout_ms(static_cast<std::uint32_t>(options.timeout_ms));
+  request.set_monitor_after_failover(!options.no_monitor);
+  request.set_primary_host(this_host());
+  const wire::Listening listening = far_side.protect(request);
+  const std::vector<std::string> addresses = link_addresses(options, listening);
+  if (addresses.empty())
+    throw UsageError{options.host + " does not say at which address it can be reached",
+                     "give it with --address"};
+  configuration["addresses"] = addresses;
+  configuration["port"] = listening.port();
+  configuration["psk"] = to_hex(key);
+}
+
+}  // namespace
+
+int protect(int argc, char** argv) {
+  Options options;
+  CLI::App app("Keeps a second, ready copy of a running guest on another host.", "xl remus-spec");
+  describe(app, options);
+  if (const auto status = parse(app, argc, argv)) return *status;
+  check_options(options);
+
+  Console console("remus-spec", options.json);
+  SignalFd signals;
+  const xen::Libxl libxl;
+  const xen::Xenctrl xc;
+  const xen::Domain domain = xen::find_domain(libxl, xc, options.domain);
+  settle_earlier_protection(domain, console);
+  require_no_problem(xen::survey_guest(domain, {.network_buffering = !options.no_network_buffer,
+                                                .disk_replication = !options.no_disk_replication}),
+                     domain, "", console);
+
+  nlohmann::json configuration = {
+      {"domid", domain.domid},
+      {"peer", options.blackhole ? std::string() : options.host},
+      {"addresses", nlohmann::json::array()},
+      {"port", 0},
+      {"psk", ""},
+      {"epoch_ms", options.epoch_ms},
+      {"heartbeat_ms", options.heartbeat_ms},
+      {"timeout_ms", options.timeout_ms},
+      {"verify_every", options.verify_every},
+      {"blackhole", options.blackhole},
+      {"compress", !options.no_compression},
+  };
+  std::unique_ptr<FarSide> far_side;
+  if (!options.blackhole) {
+    far_side = std::make_unique<FarSide>(options.host, options.ssh_command, signals);
+    agree_with_backup(*far_side, options, domain, console, configuration);
+  }
+  Guardian guardian({.domain = domain,
+                     .host = options.blackhole ? std::string() : options.host,
+                     .configuration = std::move(configuration),
+                     .epoch_ms = options.epoch_ms},
+                    far_side.get(), signals, console);
+  return guardian.run();
+}
+
+}  // namespace specrep::xl

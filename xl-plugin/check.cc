@@ -85,8 +85,8 @@ int check(int argc, char** argv) {
   app.add_flag("--json", json, "an array with an object for each finding");
   if (const auto status = parse(app, argc, argv)) return *status;
 
-  const xen::Libxl libxl;
   const xen::Xenctrl xc;
+  const xen::Libxl libxl;
   const xen::Domain domain = xen::find_domain(libxl, xc, name);
   std::vector<wire::Finding> findings = xen::survey_guest(
       domain, {.network_buffering = !no_network_buffer, .disk_replication = !no_disk_replication});

@@ -190,8 +190,8 @@ int protect(int argc, char** argv) {
 
   Console console("remus-spec", options.json);
   SignalFd signals;
-  const xen::Libxl libxl;
   const xen::Xenctrl xc;
+  const xen::Libxl libxl;
   const xen::Domain domain = xen::find_domain(libxl, xc, options.domain);
   settle_earlier_protection(domain, console);
   require_no_problem(xen::survey_guest(domain, {.network_buffering = !options.no_network_buffer,

@@ -90,8 +90,8 @@ int stop_stale(const xen::Protection& p) {
 // No record says that specrep touched this guest. If it is suspended, somebody else may be
 // migrating or saving it, and letting it run would make a second copy: only the operator knows.
 int stop_unknown(const std::string& guest, bool force) {
-  const xen::Libxl libxl;
   const xen::Xenctrl xc;
+  const xen::Libxl libxl;
   const xen::Domain domain = xen::find_domain(libxl, xc, guest);
   const xen::RunState state = xen::run_state(xc, domain.domid);
   const bool suspended = state.shut_down && state.shutdown_reason == SHUTDOWN_suspend;

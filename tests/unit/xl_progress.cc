@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <sstream>
 
@@ -34,7 +35,8 @@ BOOST_AUTO_TEST_CASE(a_terminal_gets_one_line_that_is_redrawn_and_fits) {
   BOOST_TEST(out.str().find("[###############...............] 50 %") != std::string::npos);
   progress.interrupt();
   progress.interrupt();
-  BOOST_TEST(std::count(out.str().begin(), out.str().end(), '\n') == 1);
+  const std::string text = out.str();
+  BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 1);
 }
 
 BOOST_AUTO_TEST_CASE(nothing_to_copy_is_all_copied) {

@@ -68,6 +68,9 @@ struct FeatureWord {
 };
 constexpr std::uint32_t kOsxsave = 1u << 27, kApic = 1u << 9, kOspke = 1u << 4;
 constexpr std::uint32_t kHtt = 1u << 28, kCmpLegacy = 1u << 1;
+// On AMD's CPUs these bits repeat those of leaf 1, which are compared; Xen keeps them in a
+// domain's policy and not in the host's.
+constexpr std::uint32_t kRepeatsLeaf1 = 0x0183f3ff;
 constexpr FeatureWord kFeatureWords[] = {
     {0x1, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::c, kOsxsave},
     {0x1, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::d, kApic | kHtt},
@@ -77,7 +80,7 @@ constexpr FeatureWord kFeatureWords[] = {
     {0x7, 1, &xen_cpuid_leaf_t::a, 0},
     {0xd, 1, &xen_cpuid_leaf_t::a, 0},
     {0x80000001, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::c, kCmpLegacy},
-    {0x80000001, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::d, kApic},
+    {0x80000001, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::d, kRepeatsLeaf1},
     {0x80000008, XEN_CPUID_NO_SUBLEAF, &xen_cpuid_leaf_t::b, 0},
 };
 

@@ -1,6 +1,5 @@
 #include "libspecrep/xen/domain.h"
 
-#include <libxl_utils.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -8,6 +7,7 @@
 #include <memory>
 
 #include "libspecrep/error.h"
+#include "libspecrep/xen/domain_config.h"
 
 extern "C" {
 #include <xen/hvm/params.h>
@@ -28,7 +28,17 @@ std::string to_string(const Uuid& uuid) {
 
 namespace {
 
-wire::GuestKind guest_kind(const Xenctrl& xc, std::uint32_t domid, libxl_domain_type type) {
+// libxl_domain_info() calls a PVH guest HVM, as the hypervisor does; libxl's configuration of
+// the domain tells them apart.
+libxl_domain_type domain_type(const Libxl& libxl, std::uint32_t domid) {
+  DomainConfig config;
+  if (libxl_retrieve_domain_configuration(libxl.get(), domid, config.get(), nullptr))
+    return LIBXL_DOMAIN_TYPE_INVALID;
+  return config->c_info.type;
+}
+
+wire::GuestKind guest_kind(const Libxl& libxl, const Xenctrl& xc, std::uint32_t domid) {
+  const libxl_domain_type type = domain_type(libxl, domid);
   if (type == LIBXL_DOMAIN_TYPE_PVH) return wire::PVH;
   if (type != LIBXL_DOMAIN_TYPE_HVM) return wire::GUEST_KIND_UNSPECIFIED;
   // The rule by which libxl, too, tells whether an HVM guest has PV drivers to suspend it.
@@ -48,7 +58,7 @@ Domain find_domain(const Libxl& libxl, const Xenctrl& xc, const std::string& nam
   if (libxl_domain_info(libxl.get(), &info, domain.domid))
     throw Error("no such domain: " + name_or_id, "`xl list` shows the domains of this host");
   std::copy(std::begin(info.uuid.uuid), std::end(info.uuid.uuid), domain.uuid.begin());
-  domain.kind = guest_kind(xc, domain.domid, info.domain_type);
+  domain.kind = guest_kind(libxl, xc, domain.domid);
   libxl_dominfo_dispose(&info);
   char* name = libxl_domid_to_name(libxl.get(), domain.domid);
   domain.name = name ? name : name_or_id;
@@ -57,12 +67,10 @@ Domain find_domain(const Libxl& libxl, const Xenctrl& xc, const std::string& nam
 }
 
 std::string domain_config_json(const Libxl& libxl, std::uint32_t domid) {
-  libxl_domain_config config;
-  libxl_domain_config_init(&config);
+  DomainConfig config;
   char* json = nullptr;
-  if (!libxl_retrieve_domain_configuration(libxl.get(), domid, &config, nullptr))
-    json = libxl_domain_config_to_json(libxl.get(), &config);
-  libxl_domain_config_dispose(&config);
+  if (!libxl_retrieve_domain_configuration(libxl.get(), domid, config.get(), nullptr))
+    json = libxl_domain_config_to_json(libxl.get(), config.get());
   if (!json)
     throw Error("libxl has no configuration of domain " + std::to_string(domid),
                 "only domains that `xl create` or another libxl tool started can be protected");

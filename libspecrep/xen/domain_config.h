@@ -1,7 +1,5 @@
 #pragma once
 
-#include <libxl.h>
-
 #include <string>
 
 #include "libspecrep/error.h"
@@ -20,11 +18,13 @@ class DomainConfig {
   // Throws Error when the text is not what this libxl writes.
   void parse(const Libxl& libxl, const std::string& json) {
     if (libxl_domain_config_from_json(libxl.get(), &config_, json.c_str()) != 0)
-      throw Error("libxl cannot read the guest's configuration");
+      throw Error("libxl cannot read the guest's configuration",
+                  "both hosts need the same version of Xen's tools");
   }
 
   libxl_domain_config* get() { return &config_; }
   const libxl_domain_config* operator->() const { return &config_; }
+  libxl_domain_config* operator->() { return &config_; }
 
  private:
   libxl_domain_config config_;

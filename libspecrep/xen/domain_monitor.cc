@@ -1,12 +1,10 @@
 #include "libspecrep/xen/domain_monitor.h"
 
-#include <libxl_event.h>
 
 #include <cstdio>
-#include <memory>
 
 #include "libspecrep/error.h"
-#include "libspecrep/xen/handles.h"
+#include "libspecrep/xen/domain_config.h"
 
 extern "C" {
 #include <xen/sched.h>
@@ -15,20 +13,6 @@ extern "C" {
 namespace specrep::xen {
 
 namespace {
-
-struct Config {
-  Config(const Libxl& libxl, const std::string& json) {
-    libxl_domain_config_init(&value);
-    if (libxl_domain_config_from_json(libxl.get(), &value, json.c_str())) {
-      libxl_domain_config_dispose(&value);
-      throw Error("libxl does not understand the guest's configuration");
-    }
-  }
-  ~Config() { libxl_domain_config_dispose(&value); }
-  Config(const Config&) = delete;
-  Config& operator=(const Config&) = delete;
-  libxl_domain_config value;
-};
 
 libxl_action_on_shutdown action_for(const libxl_domain_config& config, unsigned reason) {
   switch (reason) {
@@ -76,12 +60,14 @@ void monitor_domain(std::uint32_t domid, const std::string& domain_config_json) 
   for (;;) {
     unsigned reason = 0;
     if (!wait_for_shutdown(libxl, domid, reason)) return;
-    Config config(libxl, domain_config_json);
-    switch (action_for(config.value, reason)) {
+    DomainConfig config;
+    config.parse(libxl, domain_config_json);
+    const auto action = action_for(*config.get(), reason);
+    switch (action) {
       case LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY:
       case LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART: {
         const std::string file =
-            "/var/lib/xen/dump/" + std::string(config.value.c_info.name) + ".core";
+            "/var/lib/xen/dump/" + std::string(config->c_info.name) + ".core";
         if (libxl_domain_core_dump(libxl.get(), domid, file.c_str(), nullptr))
           std::fprintf(stderr, "specrep: cannot write the core dump %s\n", file.c_str());
         break;
@@ -91,7 +77,6 @@ void monitor_domain(std::uint32_t domid, const std::string& domain_config_json) 
       default:
         break;
     }
-    const auto action = action_for(config.value, reason);
     if (libxl_domain_destroy(libxl.get(), domid, nullptr))
       throw Error("cannot destroy domain " + std::to_string(domid) + " after it shut down");
     if (action != LIBXL_ACTION_ON_SHUTDOWN_RESTART &&
@@ -99,10 +84,10 @@ void monitor_domain(std::uint32_t domid, const std::string& domain_config_json) 
         action != LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART &&
         action != LIBXL_ACTION_ON_SHUTDOWN_SOFT_RESET)
       return;
-    config.value.c_info.domid = INVALID_DOMID;
-    if (libxl_domain_create_new(libxl.get(), &config.value, &domid, nullptr, nullptr) ||
+    config->c_info.domid = INVALID_DOMID;
+    if (libxl_domain_create_new(libxl.get(), config.get(), &domid, nullptr, nullptr) ||
         libxl_domain_unpause(libxl.get(), domid, nullptr))
-      throw Error("cannot restart guest " + std::string(config.value.c_info.name));
+      throw Error("cannot restart guest " + std::string(config->c_info.name));
   }
 }
 

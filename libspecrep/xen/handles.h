@@ -1,16 +1,16 @@
 #pragma once
 
-#include <libxl.h>
 extern "C" {
 #include <xenctrl.h>
 #include <xenforeignmemory.h>
 #include <xenstore.h>
 }
-#include <xentoollog.h>
 
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "libspecrep/xen/libxl_headers.h"
 
 namespace specrep::xen {
 

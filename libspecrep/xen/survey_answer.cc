@@ -1,6 +1,5 @@
 // The backup's half of the survey: could this host run the guest?
 
-#include <libxl_utils.h>
 #include <unistd.h>
 
 #include <algorithm>

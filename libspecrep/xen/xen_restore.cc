@@ -1,8 +1,6 @@
 #include "libspecrep/xen/xen_restore.h"
 
 #include <fcntl.h>
-#include <libxl_event.h>
-#include <libxl_utils.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -48,27 +46,18 @@ void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue
   name_ = start.guest_name();
   device_model_ = start.kind() != wire::PVH;
 
-  auto* config = new libxl_domain_config;
-  libxl_domain_config_init(config);
-  if (libxl_domain_config_from_json(libxl_.get(), config, start.domain_config_json().c_str())) {
-    libxl_domain_config_dispose(config);
-    delete config;
-    throw Error("libxl does not understand the configuration of guest " + name_,
-                "both hosts need the same version of Xen's tools");
-  }
-  std::free(config->c_info.name);
-  config->c_info.name = strdup(waiting_name(name_).c_str());
-  config->c_info.domid = INVALID_DOMID;
+  auto config = std::make_unique<DomainConfig>();
+  config->parse(libxl_, start.domain_config_json());
+  std::free((*config)->c_info.name);
+  (*config)->c_info.name = strdup(waiting_name(name_).c_str());
+  (*config)->c_info.domid = INVALID_DOMID;
 
   int ends[2];
   if (pipe2(ends, O_CLOEXEC)) throw Error(errno_text("cannot make a pipe for libxl"));
   pipe_fd_ = ends[1];
   begun_ = true;
-  libxl_thread_ = std::thread([this, config, read_fd = ends[0]] {
-    run_libxl(config, read_fd);
-    libxl_domain_config_dispose(config);
-    delete config;
-  });
+  libxl_thread_ = std::thread(
+      [this, config = std::move(config), read_fd = ends[0]] { run_libxl(*config, read_fd); });
   feeder_ = std::thread([this] { feed(); });
 
   stream::Bytes head;
@@ -79,7 +68,7 @@ void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue
 }
 
 // The restore runs as an asynchronous libxl operation, so that discard() can abort it.
-void XenRestore::run_libxl(libxl_domain_config* config, int read_fd) {
+void XenRestore::run_libxl(DomainConfig& config, int read_fd) {
   libxl_domain_restore_params params;
   libxl_domain_restore_params_init(&params);
   params.checkpointed_stream = LIBXL_CHECKPOINTED_STREAM_REMUS;
@@ -87,7 +76,7 @@ void XenRestore::run_libxl(libxl_domain_config* config, int read_fd) {
   how_.callback = nullptr;
   how_.u.for_event = 1;
   std::uint32_t domid = kNoDomain;
-  int rc = libxl_domain_create_restore(libxl_.get(), config, &domid, read_fd, -1, &params, &how_,
+  int rc = libxl_domain_create_restore(libxl_.get(), config.get(), &domid, read_fd, -1, &params, &how_,
                                        nullptr);
   while (!rc) {
     libxl_event* event = nullptr;
@@ -159,7 +148,6 @@ void XenRestore::drain() {
 }
 
 void XenRestore::feed() {
-  // A page of zeros is what most of a guest's memory is at first.
   for (;;) {
     std::pair<Work, std::size_t> item;
     {

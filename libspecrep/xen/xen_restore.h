@@ -12,7 +12,7 @@
 
 #include "libspecrep/clock.h"
 #include "libspecrep/replica/restorer.h"
-#include "libspecrep/xen/handles.h"
+#include "libspecrep/xen/domain_config.h"
 
 namespace specrep::xen {
 
@@ -71,7 +71,7 @@ class XenRestore final : public replica::Restorer {
   void write_pages(std::span<const replica::Stage::Page> pages);
   void write_barrier();
   void close_pipe();
-  void run_libxl(libxl_domain_config* config, int read_fd);
+  void run_libxl(DomainConfig& config, int read_fd);
   void check_alive() const;  // mutex_ held
   void join();
 

@@ -141,7 +141,7 @@ def _make_guest(root, guest):
         shutil.copy(path, guest / "lib")
     _pack(guest, root / "root/guest.cpio")
     run(["gcc", "-m32", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-Ttext-segment=0x100000", "-Wl,-e,start",
-         HERE / "guest/hlt.S", "-o", root / "root/hlt.elf"], "assemble the sleeping guest")
+         HERE / "guest/nosuspend.S", "-o", root / "root/nosuspend.elf"], "assemble the guest that cannot be suspended")
 
 
 def _make_boot_files(root, initramfs, out):

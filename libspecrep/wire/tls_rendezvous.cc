@@ -189,7 +189,7 @@ class Reception {
     callers_.push_back({tls_.stream(std::move(socket), ssl::stream_base::server),
                         asio::steady_timer(io_, kHandshakeTimeout)});
     const auto caller = std::prev(callers_.end());
-    caller->timer.async_wait([this, caller](error_code error) {
+    caller->timer.async_wait([caller](error_code error) {
       if (!error) drop(*caller);
     });
     caller->stream->async_handshake(ssl::stream_base::server, [this, caller](error_code error) {

@@ -49,12 +49,4 @@ bool has_problem(const std::vector<wire::Finding>& findings) {
   });
 }
 
-void print_findings(Console& console, const std::vector<wire::Finding>& findings) {
-  for (const wire::Finding& finding : findings) {
-    const std::string text = finding.subject() + ": " + finding.what();
-    if (finding.severity() == wire::Finding::WARNING) console.warn(text, finding.advice());
-    if (finding.severity() == wire::Finding::PROBLEM) console.error(text, finding.advice());
-  }
-}
-
 }  // namespace specrep::xl

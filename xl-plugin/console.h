@@ -36,7 +36,4 @@ class Console {
 // Whether one of them is a PROBLEM.
 bool has_problem(const std::vector<wire::Finding>& findings);
 
-// Warnings and problems, each with its cure.
-void print_findings(Console& console, const std::vector<wire::Finding>& findings);
-
 }  // namespace specrep::xl

@@ -90,8 +90,8 @@ void check_options(Options& options) {
            "add -F if failover may then go wrong for this guest");
   if (!options.netbuf_script.empty() && !options.no_network_buffer)
     refuse("-N: this version does not hold back network output, with or without a script",
-           "-F -n goes on without: after failover clients may have seen what the guest has not "
-           "sent yet");
+           "-F -n goes on without: after failover clients may have seen what the guest then "
+           "has not sent yet");
   if (options.host.empty() && !options.blackhole)
     refuse("HOST is missing", "`xl remus-spec -h` shows how it is used");
   if (options.verify_every < 0)
@@ -148,11 +148,22 @@ std::string this_host() {
   return name;
 }
 
-void require_no_problem(const std::vector<wire::Finding>& findings, const xen::Domain& domain,
-                        const std::string& where, Console& console) {
-  print_findings(console, findings);
-  if (has_problem(findings))
-    throw Error(domain.name + " cannot be protected" + where + ": see above");
+// Prints the warnings. One problem becomes the one error; several are listed before it.
+void require_no_problem(const std::vector<wire::Finding>& findings, const std::string& refusal,
+                        Console& console) {
+  std::vector<wire::Finding> problems;
+  for (const wire::Finding& finding : findings) {
+    if (finding.severity() == wire::Finding::WARNING)
+      console.warn(finding.subject() + ": " + finding.what(), finding.advice());
+    if (finding.severity() == wire::Finding::PROBLEM) problems.push_back(finding);
+  }
+  if (problems.empty()) return;
+  if (problems.size() == 1)
+    throw Error(refusal + ": " + problems[0].subject() + ": " + problems[0].what(),
+                problems[0].advice());
+  for (const wire::Finding& problem : problems)
+    console.error(problem.subject() + ": " + problem.what(), problem.advice());
+  throw Error(refusal + ", for " + std::to_string(problems.size()) + " reasons");
 }
 
 // Everything up to the moment when both hosts are ready and nothing was changed. Fills in where
@@ -160,8 +171,8 @@ void require_no_problem(const std::vector<wire::Finding>& findings, const xen::D
 void agree_with_backup(FarSide& far_side, const Options& options, const xen::Domain& domain,
                        Console& console, nlohmann::json& configuration) {
   far_side.greet();
-  require_no_problem(far_side.survey(xen::survey_request(domain)), domain, " by " + options.host,
-                     console);
+  require_no_problem(far_side.survey(xen::survey_request(domain)),
+                     domain.name + " cannot be protected by " + options.host, console);
   const wire::PreSharedKey key = wire::make_pre_shared_key();
   wire::Protect request;
   request.set_pre_shared_key(key.data(), key.size());
@@ -196,7 +207,7 @@ int protect(int argc, char** argv) {
   settle_earlier_protection(domain, console);
   require_no_problem(xen::survey_guest(domain, {.network_buffering = !options.no_network_buffer,
                                                 .disk_replication = !options.no_disk_replication}),
-                     domain, "", console);
+                     domain.name + " cannot be protected", console);
 
   nlohmann::json configuration = {
       {"domid", domain.domid},

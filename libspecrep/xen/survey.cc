@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cctype>
 #include <fstream>
+#include <optional>
 
 #include "libspecrep/error.h"
 #include "libspecrep/xen/cpu_policy.h"
@@ -28,9 +29,16 @@ struct Guest {
   const Libxl& libxl;
   const Xenctrl& xc;
   const Xenstore& store;
+  std::optional<Protection> protection;  // a live one
   DomainConfig config;
   xc_domaininfo_t info;
 };
+
+std::optional<Protection> live_protection(const Domain& domain) {
+  for (Protection& p : list_protections())
+    if (p.uuid == to_string(domain.uuid) && p.alive) return std::move(p);
+  return std::nullopt;
+}
 
 std::string domain_path(const Domain& domain) {
   return "/local/domain/" + std::to_string(domain.domid);
@@ -59,6 +67,8 @@ void check_run_state(const Guest& guest, Findings& findings) {
   const std::uint32_t flags = guest.info.flags;
   if (flags & XEN_DOMINF_shutdown) {
     const unsigned reason = (flags >> XEN_DOMINF_shutdownshift) & XEN_DOMINF_shutdownmask;
+    if (reason == SHUTDOWN_suspend && guest.protection)
+      return findings.ok(subject, "stopped by a checkpoint");
     if (reason == SHUTDOWN_suspend)
       return findings.problem(
           subject, "suspended: being migrated or saved, or left so by a process that died",
@@ -200,18 +210,14 @@ void check_xen_version(const Guest& guest, Findings& findings) {
 }
 
 void check_existing_protection(const Guest& guest, Findings& findings) {
-  const std::string uuid = to_string(guest.domain.uuid);
-  for (const Protection& p : list_protections()) {
-    if (p.uuid != uuid || !p.alive) continue;
-    if (p.role == "backup")
-      findings.problem("existing protection", "this is the copy of a guest of " + p.peer,
-                       "run this on " + p.peer);
-    else
-      findings.problem("existing protection", "already protected by " + p.peer,
-                       "xl remus-spec-stop " + guest.domain.name);
-    return;
-  }
-  findings.ok("existing protection", "none");
+  const std::string subject = "existing protection";
+  if (!guest.protection) return findings.ok(subject, "none");
+  const std::string& peer = guest.protection->peer;
+  if (guest.protection->role == "backup")
+    return findings.problem(subject, "this is the copy of a guest of " + peer,
+                            "run this on " + peer);
+  findings.problem(subject, "already protected by " + peer,
+                   "xl remus-spec-stop " + guest.domain.name);
 }
 
 }  // namespace
@@ -245,7 +251,7 @@ std::vector<wire::Finding> survey_guest(const Domain& domain, const SurveyOption
   const Libxl libxl;
   const Xenctrl xc;
   const Xenstore store;
-  Guest guest{domain, libxl, xc, store, {}, {}};
+  Guest guest{domain, libxl, xc, store, live_protection(domain), {}, {}};
   if (xc_domain_getinfolist(xc.get(), domain.domid, 1, &guest.info) != 1 ||
       guest.info.domain != domain.domid)
     throw Error("domain " + std::to_string(domain.domid) + " (" + domain.name + ") is gone");

@@ -17,8 +17,8 @@ FAILOVER_FILE = "/var/log/specrep/{guest}.failover.json"
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    value: int  # read by the client before
-    epoch: int  # the primary said that this epoch ran
+    value: int  # what the client had read ...
+    epoch: int  # ... before this epoch ended
 
 
 class Watch:
@@ -36,13 +36,19 @@ class Watch:
         self._thread.join()
 
     def _run(self):
+        # The primary publishes its epoch once a second. A value that was read before a
+        # publication was read while the epoch that it names ran, or an earlier one.
+        pending, published = 0, 0
         while not self._stop.wait(SAMPLE_INTERVAL_S):
             value = self._counter.last_value()
-            status = protection(self._lab, 1, self._guest)
-            if status is None:
+            entry = protection(self._lab, 1, self._guest)
+            if entry is None:
                 return
-            # Published once a second, so the epoch that runs is this one or a later one.
-            self.samples.append(Sample(value, status["status"].get("epoch", 0)))
+            epoch = entry["status"].get("epoch", 0)
+            if epoch != published:
+                self.samples.append(Sample(pending, epoch))
+                published = epoch
+            pending = value
 
 
 def protection(lab, host, guest):

@@ -7,6 +7,8 @@
 
 namespace specrep::xl {
 
+inline constexpr int kSshFailed = 255;  // its exit status when it did not get through: ssh(1)
+
 // How the attempt to talk to specrep on the other host went wrong, as seen from here.
 struct FarFailure {
   std::string host;

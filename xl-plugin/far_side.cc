@@ -1,5 +1,7 @@
 #include "xl-plugin/far_side.h"
 
+#include <sys/wait.h>
+
 #include <algorithm>
 
 #include "libspecrep/error.h"
@@ -140,6 +142,11 @@ bool FarSide::wait_until_closed(milliseconds timeout) {
     if (channel.revents) take_messages();
   }
   return closed_;
+}
+
+bool FarSide::ended_by_itself() {
+  const auto status = ssh_->wait(kExitMax);
+  return status && WIFEXITED(*status) && WEXITSTATUS(*status) != kSshFailed;
 }
 
 wire::Message FarSide::receive(milliseconds timeout) {

@@ -56,6 +56,8 @@ class FarSide {
   // Waits for the other side to close the channel, which it does when it has done what it was
   // told. Returns whether it did.
   bool wait_until_closed(std::chrono::milliseconds timeout);
+  // Once closed: whether it was specrep over there that ended, and not the way to it.
+  bool ended_by_itself();
 
  private:
   wire::Message receive(std::chrono::milliseconds timeout);

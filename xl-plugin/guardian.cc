@@ -200,12 +200,12 @@ int Guardian::conclude_in_order() {
     return 0;
   }
   // backup-lost or error. The backup's reason, if it could give one, is the first cause.
-  const bool told = stand_down("protection ended on the primary; the guest lives on there");
+  stand_down("protection ended on the primary; the guest lives on there");
   std::string what = far_failure_ ? std::string(far_failure_->what()) : text_of(*ended_, "what");
   if (what.empty()) what = "protection failed";
   std::string advice = far_failure_ ? far_failure_->advice() : text_of(*ended_, "advice");
-  const bool heard = told && far_side_->wait_until_closed(kStandDownMax);
-  if (!heard && !far_failure_ && reason == "backup-lost") advice = two_copies_advice();
+  if (reason == "backup-lost" && far_side_ && !far_failure_ && !far_side_ended())
+    advice = two_copies_advice();
   console_.error(what + "; " + where_guest_stands(), advice);
   return 1;
 }
@@ -213,7 +213,7 @@ int Guardian::conclude_in_order() {
 int Guardian::conclude_after_death(const std::string& how) {
   // First of all: the data link closed when the process died, and the backup waits only for the
   // heartbeat timeout before it activates. Only then the guest, which may be stopped.
-  const bool told = stand_down("specrep-primary died; the guest lives on");
+  stand_down("specrep-primary died; the guest lives on");
   std::string guest;
   std::string advice;
   try {
@@ -229,19 +229,21 @@ int Guardian::conclude_after_death(const std::string& how) {
   } catch (const Error&) {
     // It is marked as dead wherever it is shown.
   }
-  const bool heard = !far_side_ || (told && far_side_->wait_until_closed(kStandDownMax));
-  if (!heard && advice.empty()) advice = two_copies_advice();
+  if (far_side_ && !far_side_ended() && advice.empty()) advice = two_copies_advice();
   const std::string text = "specrep-primary died (" + how + "); " + guest;
   console_.event({{"event", "ended"}, {"reason", "error"}, {"what", text}, {"advice", advice}});
   console_.error(text, advice);
   return signal_ != 0 ? 128 + signal_ : 1;
 }
 
-// Whether there was a channel to say it over. Whether it was heard, only its end shows.
-bool Guardian::stand_down(const std::string& reason) {
-  if (!far_side_ || far_side_->closed()) return false;
-  far_side_->stand_down(reason);
-  return true;
+void Guardian::stand_down(const std::string& reason) {
+  if (far_side_) far_side_->stand_down(reason);
+}
+
+// Whether the backup's process is known to be gone: it was heard to close the channel, and ssh says
+// that it was not the network. Then it has discarded its copy, or died.
+bool Guardian::far_side_ended() {
+  return far_side_->wait_until_closed(kStandDownMax) && far_side_->ended_by_itself();
 }
 
 std::string Guardian::two_copies_advice() const {

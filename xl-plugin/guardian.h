@@ -46,7 +46,8 @@ class Guardian {
   int conclude(int status);
   int conclude_in_order();
   int conclude_after_death(const std::string& how);
-  bool stand_down(const std::string& reason);
+  void stand_down(const std::string& reason);
+  bool far_side_ended();
   std::string where_guest_stands() const;
   std::string two_copies_advice() const;
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
 #include "xl-plugin/table.h"
@@ -50,18 +51,23 @@ void print_table(const std::vector<xen::Protection>& protections) {
   std::cout << table.text();
 }
 
-// An entry is also the record by which remus-spec-stop knows that a suspended guest was left so by
-// us, and not by a migration. So it stays until such a guest runs again.
+// What a dead protection has left stopped, or half made. Its entry is the record by which
+// remus-spec-stop knows that this was left by us, and not by a migration; so it stays until then.
+bool has_remains(const xen::Protection& p) {
+  if (p.role == "backup") return xen::leftover_copy_exists(p);
+  const xen::RunState state = xen::run_state(xen::Xenctrl(), p.domid);
+  return state.exists && state.shut_down;
+}
+
 void remove_dead(const std::vector<xen::Protection>& protections) {
   for (const xen::Protection& p : protections) {
     if (p.alive) continue;
-    const xen::RunState state = xen::run_state(xen::Xenctrl(), p.domid);
-    if (p.role == "primary" && state.exists && state.shut_down) {
-      std::cerr << p.name << " was left suspended: `xl remus-spec-stop " << p.name
-                << "` lets it run on\n";
-      continue;
-    }
-    xen::remove_stale(p);
+    if (has_remains(p))
+      std::cerr << "the protection of " << p.name << " died and left "
+                << (p.role == "backup" ? "a half-made copy" : "the guest suspended")
+                << ": `xl remus-spec-stop " << p.name << "` puts it in order\n";
+    else
+      xen::remove_stale(p);
   }
 }
 

@@ -36,7 +36,8 @@ std::string errno_text(const std::string& what) { return what + ": " + std::stre
   if (options.ignores_interrupts)
     for (const int number : {SIGINT, SIGQUIT, SIGHUP}) signal(number, SIG_IGN);
 
-  // The originals are all closed on exec and above 3 (see make_pipe), dup2's copies are not.
+  // Pipes are closed on exec and above 3 (see make_pipe), dup2's copies are not. A descriptor that
+  // is in its place already stays as it is.
   const int in = options.in >= 0 ? options.in : open("/dev/null", O_RDONLY | O_CLOEXEC);
   const bool ready = dup2(in, 0) >= 0 && (options.out < 0 || dup2(options.out, 1) >= 0) &&
                      (options.err < 0 || dup2(options.err, 2) >= 0) &&

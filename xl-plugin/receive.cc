@@ -1,17 +1,20 @@
 // xl remus-spec-receive: what ssh runs on the backup. It becomes specrep-backup, whose standard
 // input and output are then the control channel.
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <sstream>
 #include <vector>
 
-#include "libspecrep/error.h"
+#include "libspecrep/xen/recover.h"
+#include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
 #include "xl-plugin/paths.h"
+#include "xl-plugin/process.h"
 
 namespace specrep::xl {
 
@@ -26,6 +29,21 @@ std::string server_address() {
   return server;
 }
 
+// The control channel is specrep-backup's alone: ssh goes by who still has it open.
+void let_go_of_ssh() {
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
+  setsid();
+}
+
+void clear_up_after_death() {
+  for (const xen::Protection& p : xen::list_protections()) {
+    if (p.role != "backup" || p.alive) continue;
+    xen::discard_leftover_copy(p);
+    xen::remove_stale(p);
+  }
+}
+
 }  // namespace
 
 int receive(int argc, char** argv) {
@@ -36,14 +54,22 @@ int receive(int argc, char** argv) {
     throw UsageError{"this is run by `xl remus-spec` on the other host, not by hand",
                      "on the host where the guest runs: xl remus-spec DOMAIN HOST"};
 
-  const std::string path = program_path("specrep-backup");
+  std::vector<std::string> arguments = {program_path("specrep-backup")};
   const std::string address = server_address();
-  std::vector<const char*> arguments = {path.c_str()};
-  if (!address.empty()) arguments.insert(arguments.end(), {"--address", address.c_str()});
-  arguments.push_back(nullptr);
-  execv(path.c_str(), const_cast<char* const*>(arguments.data()));
-  throw Error("cannot run " + path + ": " + std::strerror(errno),
-              "is specrep installed completely? (make install)");
+  if (!address.empty()) arguments.insert(arguments.end(), {"--address", address});
+  Process::Options options;
+  options.in = STDIN_FILENO;
+  options.ignores_interrupts = true;
+  Process backup(arguments, options);
+  // The end of the session must not end the copy: that is when it is needed.
+  for (const int number : {SIGHUP, SIGINT, SIGQUIT, SIGPIPE}) signal(number, SIG_IGN);
+  let_go_of_ssh();
+
+  std::optional<int> status;
+  while (!status) status = backup.wait(std::chrono::hours(1));
+  if (WIFEXITED(*status)) return WEXITSTATUS(*status);
+  clear_up_after_death();
+  return kFailed;
 }
 
 }  // namespace specrep::xl

@@ -81,9 +81,17 @@ int stop_alive(const xen::Protection& p) {
 }
 
 int stop_stale(const xen::Protection& p) {
-  const std::string stands = p.role == "primary" ? recover(p.domid, p.name) : p.name;
+  std::string stands;
+  if (p.role == "primary") {
+    stands = recover(p.domid, p.name);
+  } else if (xen::leftover_copy_exists(p)) {
+    xen::discard_leftover_copy(p);
+    stands = "its half-made copy on this host is destroyed";
+  } else {
+    stands = "it has left no copy on this host";
+  }
   xen::remove_stale(p);
-  std::cout << "its protection had died already; " << stands << "\n";
+  std::cout << "the protection of " << p.name << " had died already; " << stands << "\n";
   return kOk;
 }
 

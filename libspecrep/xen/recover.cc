@@ -23,6 +23,9 @@ namespace {
 constexpr std::chrono::milliseconds kFreezeMax{5000};
 constexpr std::chrono::milliseconds kFreezePoll{10};
 
+// The name that a domain bears while it is restored ends in this, as with `xl migrate`.
+constexpr const char* kIncomingSuffix = "--incoming";
+
 bool suspended(const RunState& state) {
   return state.exists && state.shut_down && state.shutdown_reason == SHUTDOWN_suspend;
 }
@@ -133,6 +136,27 @@ std::string recover_guest(std::uint32_t domid) {
                 "the guest's vCPUs run, its emulated devices may not; `xl remus-spec-stop " +
                     domain.name + "` tries again");
   return done;
+}
+
+bool leftover_copy_exists(const Protection& protection) {
+  if (protection.role != "backup" || protection.alive || protection.domid == 0 ||
+      protection.state == "activating")
+    return false;
+  const Xenctrl xc;
+  xc_domaininfo_t info;
+  if (xc_domain_getinfolist(xc.get(), protection.domid, 1, &info) != 1 ||
+      info.domain != protection.domid || !(info.flags & XEN_DOMINF_paused))
+    return false;
+  const Domain domain = find_domain(Libxl(), xc, std::to_string(protection.domid));
+  return to_string(domain.uuid) == protection.uuid && domain.name.ends_with(kIncomingSuffix);
+}
+
+void discard_leftover_copy(const Protection& protection) {
+  if (!leftover_copy_exists(protection)) return;
+  if (libxl_domain_destroy(Libxl().get(), protection.domid, nullptr) != 0)
+    throw Error("destroying the left-over copy of " + protection.name + " (domain " +
+                    std::to_string(protection.domid) + ")",
+                "`xl destroy " + std::to_string(protection.domid) + "` tries again");
 }
 
 }  // namespace specrep::xen

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "libspecrep/error.h"
@@ -116,8 +117,9 @@ void check_room_for_domain(const Libxl& libxl, const wire::SurveyRequest& reques
     const std::string name = name_text ? name_text : "";
     std::free(name_text);
     const std::string domid = std::to_string(list[i].domid);
-    const auto* uuid = libxl_uuid_bytearray_const(&list[i].uuid);
-    if (std::equal(uuid, uuid + 16, request.guest_uuid().begin(), request.guest_uuid().end())) {
+    if (request.guest_uuid().size() == sizeof(Uuid) &&
+        std::memcmp(libxl_uuid_bytearray_const(&list[i].uuid), request.guest_uuid().data(),
+                    sizeof(Uuid)) == 0) {
       taken = "domain " + domid + " (" + name + ") has the guest's uuid";
     } else if (name == request.guest_name()) {
       taken = "domain " + domid + " has the guest's name";
@@ -126,8 +128,8 @@ void check_room_for_domain(const Libxl& libxl, const wire::SurveyRequest& reques
   libxl_dominfo_list_free(list, count);
   if (taken.empty()) return findings.ok(subject, "name and uuid are free");
   findings.problem(subject, taken,
-                   "HOST must be another host; on it, a copy that was left behind goes with "
-                   "`xl destroy`");
+                   "the backup must be another host; a copy that was left there goes with "
+                   "`xl remus-spec-stop` or `xl destroy`");
 }
 
 void check_existing_protection(const wire::SurveyRequest& request, Findings& findings) {

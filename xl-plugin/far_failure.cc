@@ -8,7 +8,6 @@ namespace specrep::xl {
 
 namespace {
 
-constexpr int kSshFailed = 255;        // ssh(1), EXIT STATUS
 constexpr int kCommandNotFound = 127;  // sh
 
 bool mentions(const std::string& text, const char* what) {

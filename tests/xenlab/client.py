@@ -20,7 +20,9 @@ import time
 COUNTER_PORT = 7
 POWER_PORT = 8
 CONNECT_TIMEOUT_S = 5
-RETRY_INTERVAL_S = 0.2
+# While a guest is awaited: TCP alone repeats an unanswered SYN only after 1 s, 3 s, 7 s.
+CONNECT_TRY_S = 0.5
+RETRY_INTERVAL_S = 0.1
 
 # Linux 6.15 and later: how far TCP's retransmission timer may back off. Without it
 # the client could take longer to notice that a guest is back than the outage took.
@@ -71,7 +73,7 @@ class Counter:
         self._process.stdin.close()
 
     def reconnect(self):
-        """Lets go of the connection and makes a new one."""
+        """Lets go of the connection, even while an answer is awaited, and makes a new one."""
         self._steer("reconnect")
 
     def dirty(self, pages_per_s):
@@ -151,6 +153,13 @@ class Connection:
             raise ConnectionError("closed by the guest")
         return answer.strip()
 
+    def break_off(self):
+        """Makes an ask() that another thread waits in fail."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
     def close(self):
         self._lines.close()
         self._socket.close()
@@ -161,7 +170,9 @@ def connect(address, port, timeout_s):
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         try:
-            return Connection(address, port, CONNECT_TIMEOUT_S)
+            connection = Connection(address, port, CONNECT_TRY_S)
+            connection.set_timeout(CONNECT_TIMEOUT_S)
+            return connection
         except OSError:
             time.sleep(RETRY_INTERVAL_S)
     return None
@@ -179,15 +190,34 @@ def main_ask(address, port, line, timeout_s):
     return 0
 
 
+class Orders:
+    """The lines on standard input. "reconnect" also ends a wait for an answer that will never come."""
+
+    def __init__(self):
+        self._lines = queue.Queue()
+        self.connection = None
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def get(self, timeout_s=None):
+        return self._lines.get(timeout=timeout_s)
+
+    def _read(self):
+        for line in sys.stdin:
+            connection = self.connection
+            self._lines.put(line.strip())
+            if line.strip() == "reconnect" and connection:
+                connection.break_off()
+
+
 def main_run(address, interval_ms, log_path):
-    orders = queue.Queue()
-    threading.Thread(target=lambda: [orders.put(line.strip()) for line in sys.stdin], daemon=True).start()
+    orders = Orders()
     with open(log_path, "a", buffering=1) as log:
         while True:
             try:
                 _count(address, float(interval_ms) / 1000, log, orders)
             except OSError as error:
                 log.write(f"# {time.monotonic_ns()} {error}\n")
+                orders.connection = None
                 while orders.get() != "reconnect":
                     pass
 
@@ -196,16 +226,18 @@ def _count(address, interval_s, log, orders):
     """Asks for the next value at each interval; returns when it is told to reconnect."""
     connection = Connection(address, COUNTER_PORT, CONNECT_TIMEOUT_S)
     connection.set_timeout(None)
+    orders.connection = connection
     next_s = time.monotonic()
     while True:
         value = connection.ask("next")
         log.write(f"{time.monotonic_ns()} {value}\n")
         next_s = max(next_s + interval_s, time.monotonic())
         try:
-            order = orders.get(timeout=max(next_s - time.monotonic(), 0.001))
+            order = orders.get(max(next_s - time.monotonic(), 0.001))
         except queue.Empty:
             continue
         if order == "reconnect":
+            orders.connection = None
             connection.close()
             return
         connection.ask(order)

@@ -12,6 +12,7 @@ from image import ensure_image
 from machine import Machine
 from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
 from package import install
+from protection import Protection
 from ssh import Shell
 from states import BOOT_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
 
@@ -179,6 +180,14 @@ class Lab:
     def guest_power(self, address, what):
         """Makes the guest do "poweroff", "reboot" or "crash" to itself."""
         ask(self.network, address, what, GUEST_ANSWER_TIMEOUT_S, POWER_PORT)
+
+    def protect(self, options="", guest=None):
+        """Starts `xl remus-spec` on host 1 for its guest; see protection.Protection."""
+        return Protection(self, guest or self.guest, options)
+
+    def protections(self, host):
+        """What `xl remus-spec-list --json` says."""
+        return json.loads(self.ssh(host, "xl remus-spec-list --json").stdout)
 
     def wait_for(self, predicate, timeout, what):
         """Calls `predicate` until it returns something true, and returns that."""

@@ -14,7 +14,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -76,7 +78,8 @@ struct Figure {
   std::uint64_t count = 0;
 };
 
-double rounded(double value) { return static_cast<double>(static_cast<long>(value * 100 + 0.5)) / 100; }
+// To four digits behind the point, so that a share keeps as many as people read.
+double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
 // Keeps the counters, and tells them to the operator and to xenstore.
 class Reporter final : public epoch::PrimaryObserver {
@@ -146,7 +149,7 @@ class Reporter final : public epoch::PrimaryObserver {
             {"suspend_ms", rounded(suspend_ms_.mean())},
             {"capture_ms", rounded(capture_ms_.mean())},
             {"resume_ms", rounded(resume_ms_.mean())},
-            {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum) * 100) / 100},
+            {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
             {"lag_ms", rounded(lag_ms_.mean())},
             {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
             {"verified_epochs", verified_},

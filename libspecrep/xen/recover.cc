@@ -1,6 +1,5 @@
 #include "libspecrep/xen/recover.h"
 
-#include <cerrno>
 #include <chrono>
 #include <thread>
 
@@ -8,6 +7,7 @@
 #include "libspecrep/xen/domain.h"
 #include "libspecrep/xen/handles.h"
 #include "libspecrep/xen/qmp.h"
+#include "libspecrep/xen/suspend_request.h"
 
 extern "C" {
 #include <xenguest.h>
@@ -33,26 +33,6 @@ bool suspended(const RunState& state) {
 bool cooperative(wire::GuestKind kind) { return kind == wire::PVH || kind == wire::HVM_PV_DRIVERS; }
 bool has_device_model(wire::GuestKind kind) {
   return kind == wire::HVM || kind == wire::HVM_PV_DRIVERS;
-}
-
-// Takes back a suspend request that the guest has not taken yet. In a transaction: between a
-// plain read and write the guest could take it, and our write would then look like nothing.
-bool cancel_suspend_request(Xenstore& store, std::uint32_t domid) {
-  const std::string node = "/local/domain/" + std::to_string(domid) + "/control/shutdown";
-  for (;;) {
-    const xs_transaction_t t = xs_transaction_start(store.get());
-    if (t == XBT_NULL) throw Error(errno_text("starting a xenstore transaction"));
-    bool pending = false;
-    try {
-      pending = store.read(node, t) == "suspend";
-      if (pending) store.write(node, "", t);
-    } catch (...) {
-      xs_transaction_end(store.get(), t, true);
-      throw;
-    }
-    if (xs_transaction_end(store.get(), t, !pending)) return pending;
-    if (errno != EAGAIN) throw Error(errno_text("taking back the suspend request in " + node));
-  }
 }
 
 bool suspends_soon(const Xenctrl& xc, std::uint32_t domid) {

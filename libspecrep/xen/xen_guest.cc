@@ -12,6 +12,7 @@
 
 #include "libspecrep/xen/page_types.h"
 #include "libspecrep/xen/stream_records.h"
+#include "libspecrep/xen/suspend_request.h"
 
 extern "C" {
 #include <xen/hvm/params.h>
@@ -243,27 +244,13 @@ void XenGuest::wait_until_suspended(Duration timeout) {
     std::this_thread::sleep_for(kSuspendPoll);
 }
 
-// Takes the request back. False when the guest took it in the last moment.
-bool XenGuest::cancel_suspend_request() {
-  const std::string path = "/local/domain/" + std::to_string(domain_.domid) + "/control/shutdown";
-  for (;;) {
-    const xs_transaction_t transaction = xs_transaction_start(store_.get());
-    if (transaction == XBT_NULL) throw Error(errno_text("cannot start a xenstore transaction"));
-    const bool pending = store_.read(path, transaction) == "suspend";
-    if (pending) store_.write(path, "", transaction);
-    if (xs_transaction_end(store_.get(), transaction, !pending)) return pending;
-    if (errno != EAGAIN) throw Error(errno_text("cannot end a xenstore transaction"));
-  }
-}
-
 void XenGuest::suspend_cooperative() {
-  const std::string path = "/local/domain/" + std::to_string(domain_.domid) + "/control/shutdown";
-  store_.write(path, "suspend");
+  request_suspend(store_, domain_.domid);
   wait_until_suspended(kSuspendAckTimeout);
   if (suspended()) return;
   const char* advice =
       "the guest needs Xen's PV drivers and must answer `suspend` in control/shutdown";
-  if (cancel_suspend_request())
+  if (cancel_suspend_request(store_, domain_.domid))
     throw Error(name() + " did not answer the request to suspend within 10 s", advice);
   wait_until_suspended(kSuspendTimeout);
   if (!suspended())

@@ -49,7 +49,6 @@ class XenGuest final : public guest::Guest {
 
   void read_dirty_log(unsigned operation, PageBitmap& dirty);
   void suspend_cooperative();
-  bool cancel_suspend_request();
   void wait_until_suspended(Duration timeout);
   // Whether it stands still; throws Ended when it is gone or has shut down for another reason.
   bool suspended();

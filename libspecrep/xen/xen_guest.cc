@@ -245,11 +245,17 @@ void XenGuest::wait_until_suspended(Duration timeout) {
 }
 
 void XenGuest::suspend_cooperative() {
-  request_suspend(store_, domain_.domid);
-  wait_until_suspended(kSuspendAckTimeout);
-  if (suspended()) return;
   const char* advice =
       "the guest needs Xen's PV drivers and must answer `suspend` in control/shutdown";
+  const auto deadline = std::chrono::steady_clock::now() + kSuspendAckTimeout;
+  // While the guest has not taken another request, most likely to shut down, that goes first.
+  while (!request_suspend(store_, domain_.domid)) {
+    if (suspended() || std::chrono::steady_clock::now() > deadline)
+      throw Error(name() + " does not take the request that waits in control/shutdown", advice);
+    std::this_thread::sleep_for(kSuspendPoll);
+  }
+  wait_until_suspended(kSuspendAckTimeout);
+  if (suspended()) return;
   if (cancel_suspend_request(store_, domain_.domid))
     throw Error(name() + " did not answer the request to suspend within 10 s", advice);
   wait_until_suspended(kSuspendTimeout);

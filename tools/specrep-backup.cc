@@ -198,7 +198,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
   std::mutex stand_down_mutex;
   std::optional<std::string> stand_down;
 
-  const auto link = listener.accept(interval, kConnectTimeout);
+  auto link = listener.accept(interval, kConnectTimeout);
   wake_link = link.get();
   control.listen([&](std::string reason) {
     {
@@ -249,6 +249,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
   registration->update("activating", restore.domid().value_or(0), json::object());
   const std::uint32_t domid =
       fail_over(replica, restore, last_heard, detected_unix_s, control);
+  // Only now, since it waits until the primary has taken the last message, or a second.
+  link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.
   registration.reset();
   if (setup.protect.monitor_after_failover())

@@ -83,6 +83,11 @@ void Replica::decide(State state, const std::string& reason) {
   state_ = state;
   reason_ = reason;
   stage_.clear();
+  // A primary that only was silent would take the heartbeats that go on for a backup that is at
+  // work, and wait for its Commit for ever.
+  if (state == State::kActivate)
+    link_.send(wire::failure(Error("it has activated its copy: " + reason,
+                                   "both copies run now: destroy one of the two")));
 }
 
 void Replica::start(wire::Message message) {

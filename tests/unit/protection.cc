@@ -270,6 +270,15 @@ BOOST_AUTO_TEST_CASE(silence_activates_at_the_timeout_and_not_before) {
   BOOST_TEST((fed.replica.state() == State::kActivate));
 }
 
+BOOST_AUTO_TEST_CASE(a_primary_that_was_only_silent_is_told_of_the_activation) {
+  Fed fed;
+  fed.start();
+  fed.checkpoint(1, 0);
+  fed.clock.advance(1001ms);
+  fed.replica.step();
+  BOOST_REQUIRE(fed.answer()->envelope.has_failure());
+}
+
 BOOST_AUTO_TEST_CASE(a_closed_link_gives_the_guardian_time_to_say_stand_down) {
   Fed fed;
   fed.start();

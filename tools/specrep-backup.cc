@@ -12,10 +12,10 @@
 
 #include <atomic>
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 #include <thread>
 
 #include "libspecrep/replica/replica.h"
@@ -25,6 +25,7 @@
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/survey.h"
 #include "libspecrep/xen/xen_restore.h"
+#include "tools/log.h"
 #include "tools/signals.h"
 
 namespace {
@@ -38,18 +39,6 @@ constexpr const char* kLogDirectory = "/var/log/specrep";
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
 constexpr Duration kPublishInterval = 1s;
-
-void say(const char* format, const std::string& text) {
-  std::timespec now{};
-  std::timespec_get(&now, TIME_UTC);
-  std::tm utc{};
-  gmtime_r(&now.tv_sec, &utc);
-  char stamp[32];
-  std::strftime(stamp, sizeof stamp, "%FT%T", &utc);
-  std::fprintf(stderr, "%s.%03ldZ ", stamp, now.tv_nsec / 1'000'000);
-  std::fprintf(stderr, format, text.c_str());
-  std::fputc('\n', stderr);
-}
 
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -91,7 +80,7 @@ class Control {
 
   // To the operator, if still there.
   void notice(const std::string& text) {
-    say("%s", text);
+    spdlog::info(text);
     wire::Message message;
     message.envelope.mutable_notice()->set_text(text);
     send(std::move(message));
@@ -193,7 +182,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
     channel.send(std::move(answer));
   }
   detach(name);
-  say("keeping a copy of guest %s", name + " of " + protection.peer);
+  spdlog::info("keeping a copy of guest {} of {}", name, protection.peer);
   Control control(channel);
   std::mutex stand_down_mutex;
   std::optional<std::string> stand_down;
@@ -243,7 +232,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
   if (replica.state() == replica::Replica::State::kDiscard) {
     if (stop) link->send(wire::failure(Error("specrep-backup was told to stop")));
     restore.discard();
-    say("discarded the copy of guest %s", name + ": " + replica.reason());
+    spdlog::info("discarded the copy of guest {}: {}", name, replica.reason());
     return 0;
   }
   registration->update("activating", restore.domid().value_or(0), json::object());
@@ -305,6 +294,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
+  tools::log_to_stderr();
   std::atomic<bool> stop = false;
   std::atomic<wire::Link*> wake_link = nullptr;
   const tools::StopSignals signals([&] {
@@ -315,10 +305,10 @@ int main(int argc, char** argv) {
   try {
     status = run(std::move(addresses), stop, wake_link);
   } catch (const Error& error) {
-    say("%s", error.what());
-    if (!error.advice().empty()) say("  %s", error.advice());
+    spdlog::error(error.what());
+    if (!error.advice().empty()) spdlog::error("  {}", error.advice());
   } catch (const std::exception& error) {
-    say("internal error: %s", error.what());
+    spdlog::error("internal error: {}", error.what());
   }
   std::fflush(nullptr);
   // Not through static destructors: the signal and control threads may still run.

@@ -26,6 +26,7 @@
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/xen_guest.h"
+#include "tools/log.h"
 #include "tools/signals.h"
 
 namespace {
@@ -247,6 +248,7 @@ int main() {
   // Without its guardian nobody would let the guest run again if this process died.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   GOOGLE_PROTOBUF_VERIFY_VERSION;
+  tools::log_to_stderr();
   std::atomic<bool> stop = false;
   std::atomic<wire::Link*> wake_link = nullptr;
   const tools::StopSignals signals([&] {

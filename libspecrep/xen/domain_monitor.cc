@@ -1,7 +1,7 @@
 #include "libspecrep/xen/domain_monitor.h"
 
 
-#include <cstdio>
+#include <spdlog/spdlog.h>
 
 #include "libspecrep/error.h"
 #include "libspecrep/xen/domain_config.h"
@@ -69,7 +69,7 @@ void monitor_domain(std::uint32_t domid, const std::string& domain_config_json) 
         const std::string file =
             "/var/lib/xen/dump/" + std::string(config->c_info.name) + ".core";
         if (libxl_domain_core_dump(libxl.get(), domid, file.c_str(), nullptr))
-          std::fprintf(stderr, "specrep: cannot write the core dump %s\n", file.c_str());
+          spdlog::error("cannot write the core dump {}", file);
         break;
       }
       case LIBXL_ACTION_ON_SHUTDOWN_PRESERVE:

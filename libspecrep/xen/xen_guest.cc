@@ -1,5 +1,6 @@
 #include "libspecrep/xen/xen_guest.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -114,7 +115,7 @@ XenGuest::~XenGuest() {
   try {
     resume();
   } catch (const Error& error) {
-    std::fprintf(stderr, "specrep: %s\n", error.what());
+    spdlog::error(error.what());
   }
   xc__hypercall_buffer_free_pages(xc_.get(), &bitmap_buffer_, bitmap_pages(gfn_count_));
   unlink(device_model_file_.c_str());
@@ -170,7 +171,7 @@ void XenGuest::stop_dirty_log() noexcept {
     if (run_state(xc_, domain_.domid).exists && has_device_model())
       Qmp(domain_.domid).execute("xen-set-global-dirty-log", {{"enable", false}});
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "specrep: %s\n", error.what());
+    spdlog::error(error.what());
   }
   xc_shadow_control(xc_.get(), domain_.domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
 }

@@ -1,6 +1,7 @@
 #include "libspecrep/xen/xen_restore.h"
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -326,8 +327,7 @@ void XenRestore::activate() {
   activated_ = true;
   // A wrong name is no reason to leave the guest stopped.
   if (libxl_domain_rename(libxl_.get(), domid_, waiting_name(name_).c_str(), name_.c_str()))
-    std::fprintf(stderr, "specrep: domain %u keeps the name %s\n", domid_,
-                 waiting_name(name_).c_str());
+    spdlog::warn("domain {} keeps the name {}", domid_, waiting_name(name_));
   if (libxl_domain_unpause(libxl_.get(), domid_, nullptr))
     throw Error("cannot start guest " + name_ + " (domain " + std::to_string(domid_) + ")",
                 "it is complete and paused: try `xl unpause " + std::to_string(domid_) + "`");
@@ -351,8 +351,7 @@ void XenRestore::discard() noexcept {
   begun_ = false;
   const auto left = domid();
   if (left && libxl_domain_destroy(libxl_.get(), *left, nullptr))
-    std::fprintf(stderr, "specrep: cannot destroy domain %u, the copy of guest %s\n", *left,
-                 name_.c_str());
+    spdlog::error("cannot destroy domain {}, the copy of guest {}", *left, name_);
 }
 
 }  // namespace specrep::xen

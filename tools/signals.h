@@ -1,31 +1,49 @@
 #pragma once
 
+#include <atomic>
 #include <csignal>
-#include <functional>
 #include <thread>
+
+#include "libspecrep/wire/link.h"
 
 namespace specrep::tools {
 
-// SIGTERM, SIGINT and SIGHUP as a callback on a thread of its own. They are blocked in the
-// whole process, so construct this before any other thread; SIGPIPE is ignored, since every
-// write here looks at its result.
+// SIGTERM, SIGINT and SIGHUP as a request to stop that wakes whoever waits on a link. They are
+// blocked in the whole process and waited for on a thread of their own, so construct this before
+// any other thread, and keep it until the process ends; SIGPIPE is ignored, since every write
+// here looks at its result.
 class StopSignals {
  public:
-  explicit StopSignals(std::function<void()> on_stop) {
+  StopSignals() {
     std::signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&set_);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set_, signal);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    // Detached: it waits for signals until the process ends.
-    std::thread([set = set_, on_stop = std::move(on_stop)] {
+    sigset_t set;
+    sigemptyset(&set);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    std::thread([this, set] {
       for (int signal = 0;;) {
-        if (sigwait(&set, &signal) == 0) on_stop();
+        if (sigwait(&set, &signal)) continue;
+        requested_ = true;
+        wake();
       }
     }).detach();
   }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+
+  bool requested() const { return requested_; }
+
+  // The link whose wait() a signal ends from now on; nullptr before the link goes away.
+  void set_link(wire::Link* link) { link_ = link; }
+
+  // What a signal does to the link, for other threads that have news for it.
+  void wake() {
+    if (auto* link = link_.load()) link->wake();
+  }
 
  private:
-  sigset_t set_;
+  std::atomic<bool> requested_ = false;
+  std::atomic<wire::Link*> link_ = nullptr;
 };
 
 }  // namespace specrep::tools

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <mutex>
@@ -149,8 +148,7 @@ struct Setup {
   std::vector<std::string> addresses;
 };
 
-int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& stop,
-            std::atomic<wire::Link*>& wake_link) {
+int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& signals) {
   const SteadyClock clock;
   const auto interval = std::chrono::milliseconds(setup.protect.heartbeat_interval_ms());
   const std::string name = setup.survey.guest_name();
@@ -188,13 +186,13 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
   std::optional<std::string> stand_down;
 
   auto link = listener.accept(interval, kConnectTimeout);
-  wake_link = link.get();
+  signals.set_link(link.get());
   control.listen([&](std::string reason) {
     {
       const std::lock_guard lock(stand_down_mutex);
       stand_down = std::move(reason);
     }
-    if (auto* to_wake = wake_link.load()) to_wake->wake();
+    signals.wake();
   });
 
   xen::XenRestore restore;
@@ -211,7 +209,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
         const std::lock_guard lock(stand_down_mutex);
         if (stand_down) replica.stand_down(*stand_down);
       }
-      if (stop) replica.stand_down("specrep-backup was told to stop");
+      if (signals.requested()) replica.stand_down("specrep-backup was told to stop");
       if (replica.decided()) break;
       const TimePoint next = replica.step();
       if (!replica.decided()) replica.handle(link->wait(next));
@@ -227,10 +225,10 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
     restore.discard();
     throw;
   }
-  wake_link = nullptr;
+  signals.set_link(nullptr);
 
   if (replica.state() == replica::Replica::State::kDiscard) {
-    if (stop) link->send(wire::failure(Error("specrep-backup was told to stop")));
+    if (signals.requested()) link->send(wire::failure(Error("specrep-backup was told to stop")));
     restore.discard();
     spdlog::info("discarded the copy of guest {}: {}", name, replica.reason());
     return 0;
@@ -247,8 +245,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, std::atomic<bool>& sto
   return 0;
 }
 
-int run(std::vector<std::string> addresses, std::atomic<bool>& stop,
-        std::atomic<wire::Link*>& wake_link) {
+int run(std::vector<std::string> addresses, tools::StopSignals& signals) {
   // The channel moves away from 0 and 1, so that nothing printed can ever get into it.
   const int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
   const int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
@@ -270,7 +267,7 @@ int run(std::vector<std::string> addresses, std::atomic<bool>& stop,
         channel.send(std::move(answer));
       } else if (message.envelope.has_protect()) {
         setup.protect = message.envelope.protect();
-        return protect(setup, channel, stop, wake_link);
+        return protect(setup, channel, signals);
       } else {
         throw wire::ProtocolError("unexpected message on the control channel");
       }
@@ -295,15 +292,10 @@ int main(int argc, char** argv) {
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   tools::log_to_stderr();
-  std::atomic<bool> stop = false;
-  std::atomic<wire::Link*> wake_link = nullptr;
-  const tools::StopSignals signals([&] {
-    stop = true;
-    if (auto* link = wake_link.load()) link->wake();
-  });
+  tools::StopSignals signals;
   int status = 1;
   try {
-    status = run(std::move(addresses), stop, wake_link);
+    status = run(std::move(addresses), signals);
   } catch (const Error& error) {
     spdlog::error(error.what());
     if (!error.advice().empty()) spdlog::error("  {}", error.advice());

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <iterator>
@@ -182,8 +181,8 @@ struct Ending {
 };
 
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
-Ending protect(const json& config, const Clock& clock, std::atomic<bool>& stop,
-               std::atomic<wire::Link*>& wake_link, json& summary) {
+Ending protect(const json& config, const Clock& clock, tools::StopSignals& signals,
+               json& summary) {
   const xen::Libxl libxl;
   const xen::Xenctrl xc;
   const auto domain =
@@ -218,7 +217,7 @@ Ending protect(const json& config, const Clock& clock, std::atomic<bool>& stop,
         config.at("port").get<std::uint16_t>(), key_from_hex(config.at("psk")),
         std::chrono::milliseconds(config.at("heartbeat_ms").get<unsigned>()), kConnectTimeout);
   }
-  wake_link = link.get();
+  signals.set_link(link.get());
 
   Reporter reporter(clock, registration, domain.domid);
   Ending ending{"stopped", "", ""};
@@ -226,7 +225,7 @@ Ending protect(const json& config, const Clock& clock, std::atomic<bool>& stop,
     xen::XenGuest guest(domain);
     epoch::PrimaryEngine engine(guest, *link, clock, options, reporter);
     while (!engine.ended()) {
-      if (stop) engine.request_stop("protection was stopped; the guest goes on at the primary");
+      if (signals.requested()) engine.request_stop("protection was stopped; the guest goes on at the primary");
       const TimePoint next = engine.step();
       engine.handle(link->wait(next));
     }
@@ -237,7 +236,7 @@ Ending protect(const json& config, const Clock& clock, std::atomic<bool>& stop,
     link->send(wire::failure(error));
     ending = {"error", error.what(), error.advice()};
   }
-  wake_link = nullptr;
+  signals.set_link(nullptr);
   summary = reporter.summary();
   return ending;
 }
@@ -249,17 +248,12 @@ int main() {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   tools::log_to_stderr();
-  std::atomic<bool> stop = false;
-  std::atomic<wire::Link*> wake_link = nullptr;
-  const tools::StopSignals signals([&] {
-    stop = true;
-    if (auto* link = wake_link.load()) link->wake();
-  });
+  tools::StopSignals signals;
   const SteadyClock clock;
   Ending ending;
   json summary = json::object();
   try {
-    ending = protect(read_config(), clock, stop, wake_link, summary);
+    ending = protect(read_config(), clock, signals, summary);
   } catch (const Error& error) {
     ending = {"error", error.what(), error.advice()};
   } catch (const std::exception& error) {

@@ -28,6 +28,7 @@ constexpr milliseconds kExitMax{10'000};
 constexpr milliseconds kFarSideGrace{3000};
 // For the backup to destroy its copy, after which it closes the channel.
 constexpr milliseconds kStandDownMax{10'000};
+constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
 
 // From specrep-primary, which is ours, so a missing value is no error, only less to show.
@@ -116,6 +117,7 @@ void Guardian::on_event(const nlohmann::json& event) {
                             .pages_done = number_of(event, "pages_done"),
                             .pages_total = number_of(event, "pages_total")});
   } else if (kind == "protected") {
+    start_monitor();
     console_.say(
         task_.domain.name + " is protected by " +
         (task_.host.empty() ? std::string("nobody (-b): its checkpoints go nowhere") : task_.host) +
@@ -137,6 +139,16 @@ void Guardian::on_event(const nlohmann::json& event) {
     ended_ = event;
     if (!kill_at_) kill_at_ = Clock::now() + kExitMax;
   }
+}
+
+// The process behind `xl create` ended at the first checkpoint, see specrep-monitor.cc.
+void Guardian::start_monitor() {
+  Process monitor({program_path("specrep-monitor"), std::to_string(task_.domain.domid)}, {});
+  // It goes to the background by itself.
+  const auto status = monitor.wait(kMonitorStartMax);
+  if (!status || *status != 0)
+    console_.warn("nobody stays with " + task_.domain.name + ", as `xl create` does",
+                  "when it shuts down, remove it with `xl destroy`");
 }
 
 void Guardian::read_far_side() {

@@ -73,8 +73,9 @@ class Guest {
   // All three spans are as long as gfns (out: times kPageBytes).
   virtual void copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_t* present) = 0;
 
-  // Pages that the restoring side rewrites itself (console and xenstore rings, I/O request
-  // pages), ascending. They are left out when memory is compared.
+  // Pages whose content is not the guest's: those that the restoring side rewrites itself (console
+  // and xenstore rings, I/O request pages) and those of the hypervisor's that the guest sees (its
+  // grant table); ascending. They are left out when memory is compared.
   virtual std::vector<Gfn> special_pages() = 0;
 
   // Stops the guest: when it returns no vCPU and no device model touches the guest's memory.

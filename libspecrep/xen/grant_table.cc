@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "libspecrep/error.h"
 
 extern "C" {
@@ -38,12 +40,37 @@ void GrantTable::map(unsigned frames) {
   frames_ = frames;
 }
 
-void GrantTable::add_mapped_writable(PageBitmap& pages) {
+unsigned GrantTable::frame_count() const {
   gnttab_query_size query{};
   query.dom = static_cast<domid_t>(domid_);
   if (xc_gnttab_query_size(xc_.get(), &query) || query.status != GNTST_okay)
     throw Error("cannot ask for the grant table's size of domain " + std::to_string(domid_));
-  if (query.nr_frames != frames_) map(query.nr_frames);
+  return query.nr_frames;
+}
+
+std::vector<Gfn> GrantTable::frames() {
+  const unsigned count = frame_count();
+  xc_hypercall_buffer_t buffer{};
+  auto* list = static_cast<xen_pfn_t*>(
+      xc__hypercall_buffer_alloc(xc_.get(), &buffer, count * sizeof(xen_pfn_t)));
+  if (!list) throw Error(errno_text("cannot allocate memory for a hypercall"));
+  // Asked for as many frames as there are, this changes nothing and tells where they are.
+  gnttab_setup_table setup{};
+  setup.dom = static_cast<domid_t>(domid_);
+  setup.nr_frames = count;
+  set_xen_guest_handle_raw(setup.frame_list, list);
+  const int failed = xc_gnttab_op(xc_.get(), GNTTABOP_setup_table, &setup, sizeof setup, 1);
+  std::vector<Gfn> frames(list, list + count);
+  xc__hypercall_buffer_free(xc_.get(), &buffer);
+  if (failed || setup.status != GNTST_okay)
+    throw Error("cannot ask where domain " + std::to_string(domid_) + " sees its grant table");
+  std::sort(frames.begin(), frames.end());
+  return frames;
+}
+
+void GrantTable::add_mapped_writable(PageBitmap& pages) {
+  const unsigned frames = frame_count();
+  if (frames != frames_) map(frames);
 
   const auto* entries = static_cast<const volatile grant_entry_v1_t*>(table_);
   const std::size_t count = frames_ * (kPageBytes / sizeof(grant_entry_v1_t));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "libspecrep/guest/page_bitmap.h"
 #include "libspecrep/xen/handles.h"
@@ -24,7 +25,12 @@ class GrantTable {
   // for now: 512 to 32,768.
   void add_mapped_writable(PageBitmap& pages);
 
+  // Where the guest sees the table itself, ascending. Xen writes these pages (the bits of each
+  // grant in use) and does not log it; a guest that is resumed sets its table up anew.
+  std::vector<Gfn> frames();
+
  private:
+  unsigned frame_count() const;
   void map(unsigned frames);
   void unmap();
 

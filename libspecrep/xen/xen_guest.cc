@@ -226,6 +226,10 @@ std::vector<Gfn> XenGuest::special_pages() {
     if (!xc_hvm_param_get(xc_.get(), domain_.domid, param, &gfn) && gfn && gfn < gfn_count_)
       pages.push_back(gfn);
   }
+  // A frame that the guest has not asked to see has no gfn.
+  for (const Gfn gfn : grants_.frames()) {
+    if (gfn < gfn_count_) pages.push_back(gfn);
+  }
   std::sort(pages.begin(), pages.end());
   return pages;
 }

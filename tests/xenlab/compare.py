@@ -23,14 +23,14 @@ GUEST = "pvh"
 EPOCH_MS = 500
 # Random pages of 32 MiB that the guest rewrites each second, besides what idling dirties.
 LOAD_PAGES_PER_S = 500
-MEASURED_S = 20
+MEASURED_S = 10
 # Virtual time passes ten and more times slower than real time on a busy host.
 READY_TIMEOUT_S = 1800
 CHECKPOINTS_BEFORE = 3
 # Stock Remus is given this long to notice that the primary has lost its power.
 FAILOVER_TIMEOUT_S = 120
 # Hosts in virtual time drift apart: only a dead process counts as a dead primary here.
-NO_TIMEOUT = "--timeout 3600000 --heartbeat 1000"
+NO_TIMEOUT = "--timeout 600000 --heartbeat 1000"
 
 
 class Stock:

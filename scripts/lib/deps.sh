@@ -4,6 +4,7 @@ build_packages=(
   autoconf automake libtool pkg-config make g++ clang
   protobuf-compiler libprotobuf-dev libssl-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev
   libboost-dev libboost-test-dev libcli11-dev libxen-dev
+  python3
 )
 
 # install_missing PACKAGE...: installs those of the packages that are not there.

@@ -79,7 +79,6 @@ class XenRestore final : public replica::Restorer {
   std::string name_;
   bool device_model_ = false;
   int pipe_fd_ = -1;
-  int memory_fd_ = -1;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -58,6 +58,8 @@ class Lab:
                 for host, machine in lab.machines.items():
                     machine.restore(snapshots[host])
                 in_parallel(lab._greet, HOSTS)
+                if guest:
+                    lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
             lab.down()
             raise

@@ -1,7 +1,7 @@
 """Snapshots of booted hosts, made when first wanted and then shared, read-only, by all labs.
 
   booted     both hosts, ready for work
-  pvh, hvm   host 1 with that guest running; host 2 is the one of `booted`
+  pvh, hvm   host 1 with that guest, paused; host 2 is the one of `booted`
 and the same with -vt for virtual time, which a snapshot cannot change.
 """
 
@@ -81,6 +81,9 @@ def _start_guest(work, image, virtual_time, booted, guest):
         shell.connect(limit_s)
         shell.run(f"xl create /root/{guest}.cfg", limit_s)
         ask(machine.network, GUEST_ADDRESSES[guest], "peek", limit_s)
+        # QEMU saves a CPU that is inside a nested guest, but refuses to load it: "vCPU set in
+        # guest-mode inconsistent with migrated kernel nested state". Lab.start() lets it run.
+        shell.run(f"xl pause {guest}", limit_s)
         _freeze(work, machine, shell)
 
 

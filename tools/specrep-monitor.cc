@@ -3,7 +3,7 @@
 // protected would be left behind when it shuts down, whatever its on_poweroff, on_reboot and
 // on_crash say. Started by `xl remus-spec` after the first checkpoint.
 //
-// Usage: specrep-monitor DOMID
+// Usage: specrep-monitor DOMID NAME
 // Goes to the background; ends when the guest is gone. One for each guest: a second one ends at
 // once. Log: /var/log/specrep/NAME.monitor.log.
 
@@ -48,22 +48,18 @@ void go_to_background(const std::string& log_path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: specrep-monitor DOMID\n");
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: specrep-monitor DOMID NAME\n");
     return 2;
   }
   tools::log_to_stderr();
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    xen::Domain domain;
-    std::string config;
-    {
-      // libxl's handles do not survive a fork.
-      const xen::Libxl libxl;
-      domain = xen::find_domain(libxl, xen::Xenctrl(), argv[1]);
-      config = xen::domain_config_json(libxl, domain.domid);
-    }
-    go_to_background("/var/log/specrep/" + domain.name + ".monitor.log");
+    // First, since libxl may have to wait for its turn at the device model, which checkpoints use.
+    go_to_background("/var/log/specrep/" + std::string(argv[2]) + ".monitor.log");
+    const xen::Libxl libxl;
+    const xen::Domain domain = xen::find_domain(libxl, xen::Xenctrl(), argv[1]);
+    const std::string config = xen::domain_config_json(libxl, domain.domid);
     mkdir("/run/specrep", 0700);
     // Held until this process ends.
     const int lock =

@@ -143,7 +143,8 @@ void Guardian::on_event(const nlohmann::json& event) {
 
 // The process behind `xl create` ended at the first checkpoint, see specrep-monitor.cc.
 void Guardian::start_monitor() {
-  Process monitor({program_path("specrep-monitor"), std::to_string(task_.domain.domid)}, {});
+  const std::string domid = std::to_string(task_.domain.domid);
+  Process monitor({program_path("specrep-monitor"), domid, task_.domain.name}, {});
   // It goes to the background by itself.
   const auto status = monitor.wait(kMonitorStartMax);
   if (!status || *status != 0)

@@ -20,6 +20,21 @@ class SteadyClock final : public Clock {
   TimePoint now() const override { return std::chrono::steady_clock::now(); }
 };
 
+// Stands still until it is moved: for replays and simulations.
+class ManualClock final : public Clock {
+ public:
+  TimePoint now() const override { return now_; }
+  void advance(Duration d) { now_ += d; }
+  // Never back.
+  void advance_to(TimePoint t) {
+    if (t > now_) now_ = t;
+  }
+
+ private:
+  // Not zero, which some take for "never".
+  TimePoint now_{std::chrono::hours(1)};
+};
+
 inline double milliseconds(Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }

@@ -99,12 +99,22 @@ class Reporter final : public epoch::PrimaryObserver {
 
   void on_checkpoint(const epoch::EpochReport& report) override {
     if (report.epoch == 1) return;  // the end of the first copy, not an epoch like others
-    pages_.add(static_cast<double>(report.residual_pages));
-    bytes_.add(static_cast<double>(report.wire_bytes));
+    written_.add(static_cast<double>(report.written_pages));
+    residual_pages_.add(static_cast<double>(report.residual_pages));
+    residual_bytes_.add(static_cast<double>(report.residual_bytes));
+    speculative_pages_.add(static_cast<double>(report.speculative_pages));
+    speculative_bytes_.add(static_cast<double>(report.speculative_bytes));
+    wasted_pages_.add(static_cast<double>(report.wasted_pages));
+    wasted_bytes_.add(static_cast<double>(report.wasted_bytes));
+    bytes_.add(static_cast<double>(report.wire_bytes()));
+    samples_.add(report.samples);
+    sampling_ms_.add(milliseconds(report.sampling));
+    codecs_ += report.codecs;
     length_ms_.add(milliseconds(report.length));
     pause_ms_.add(milliseconds(report.paused() - report.verify));
     suspend_ms_.add(milliseconds(report.suspend));
-    capture_ms_.add(milliseconds(report.capture));
+    capture_memory_ms_.add(milliseconds(report.capture_memory));
+    capture_state_ms_.add(milliseconds(report.capture_state));
     resume_ms_.add(milliseconds(report.resume));
     epoch_ = report.epoch;
   }
@@ -141,13 +151,23 @@ class Reporter final : public epoch::PrimaryObserver {
             {"committed_epoch", committed_},
             {"epochs_per_minute",
              seconds > 0 ? rounded(static_cast<double>(length_ms_.count) * 60 / seconds) : 0},
-            {"pages_per_epoch", rounded(pages_.mean())},
+            {"pages_per_epoch", rounded(written_.mean())},
             {"bytes_per_epoch", rounded(bytes_.mean())},
+            {"residual_pages_per_epoch", rounded(residual_pages_.mean())},
+            {"residual_bytes_per_epoch", rounded(residual_bytes_.mean())},
+            {"speculative_pages_per_epoch", rounded(speculative_pages_.mean())},
+            {"speculative_bytes_per_epoch", rounded(speculative_bytes_.mean())},
+            {"wasted_pages_per_epoch", rounded(wasted_pages_.mean())},
+            {"wasted_bytes_per_epoch", rounded(wasted_bytes_.mean())},
+            {"samples_per_epoch", rounded(samples_.mean())},
+            {"sampling_ms", rounded(sampling_ms_.mean())},
+            {"codecs", codecs()},
             {"epoch_ms", rounded(length_ms_.mean())},
             {"pause_ms", rounded(pause_ms_.mean())},
             {"pause_ms_max", rounded(pause_ms_.max)},
             {"suspend_ms", rounded(suspend_ms_.mean())},
-            {"capture_ms", rounded(capture_ms_.mean())},
+            {"capture_memory_ms", rounded(capture_memory_ms_.mean())},
+            {"capture_state_ms", rounded(capture_state_ms_.mean())},
             {"resume_ms", rounded(resume_ms_.mean())},
             {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
             {"lag_ms", rounded(lag_ms_.mean())},
@@ -156,6 +176,14 @@ class Reporter final : public epoch::PrimaryObserver {
             {"pages_compared", pages_compared_},
             {"pages_different", pages_different_},
             {"last_event", last_event_}};
+  }
+
+  // Pages and payload bytes by encoding, of all epochs.
+  json codecs() const {
+    json all = json::object();
+    for (std::size_t i = 0; i < wire::kPageEncodings; ++i)
+      all[wire::encoding_name(i)] = {{"pages", codecs_.pages[i]}, {"bytes", codecs_.bytes[i]}};
+    return all;
   }
 
   void publish(const std::string& state) {
@@ -172,7 +200,10 @@ class Reporter final : public epoch::PrimaryObserver {
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;
-  Figure pages_, bytes_, length_ms_, pause_ms_, suspend_ms_, capture_ms_, resume_ms_, lag_ms_;
+  Figure written_, residual_pages_, residual_bytes_, speculative_pages_, speculative_bytes_;
+  Figure wasted_pages_, wasted_bytes_, bytes_, samples_, sampling_ms_, length_ms_;
+  Figure pause_ms_, suspend_ms_, capture_memory_ms_, capture_state_ms_, resume_ms_, lag_ms_;
+  wire::CodecCounters codecs_;
   std::uint64_t verified_ = 0, pages_compared_ = 0, pages_different_ = 0;
 };
 
@@ -204,7 +235,12 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   options.guest_uuid.assign(uuid.begin(), uuid.end());
   options.guest_kind = domain.kind;
   options.domain_config_json = xen::domain_config_json(libxl, domain.domid);
-  options.epoch_length = std::chrono::milliseconds(config.at("epoch_ms").get<unsigned>());
+  options.epoch.length = std::chrono::milliseconds(config.at("epoch_ms").get<unsigned>());
+  if (config.contains("max_delay_ms"))
+    options.epoch.max_delay = std::chrono::milliseconds(config.at("max_delay_ms").get<unsigned>());
+  if (config.contains("max_overhead_percent"))
+    options.epoch.max_overhead = config.at("max_overhead_percent").get<double>() / 100;
+  options.policy.kind = model::policy_from_name(config.value("policy", "adaptive"));
   options.heartbeat_timeout = std::chrono::milliseconds(config.at("timeout_ms").get<unsigned>());
   options.verify_every = config.value("verify_every", 0u);
 

@@ -29,6 +29,9 @@ struct Options {
   int timeout_ms = 1000;
   int heartbeat_ms = 0;
   int verify_every = 0;
+  std::optional<int> max_delay_ms;
+  std::optional<double> max_overhead_percent;
+  std::string policy = "adaptive";
   bool blackhole = false;
   bool no_compression = false;
   bool no_network_buffer = false;
@@ -47,6 +50,20 @@ void describe(CLI::App& app, Options& options) {
   app.add_option("-i,--interval", options.epoch_ms, "length of an epoch, in ms [200]")
       ->type_name("MS")
       ->check(CLI::Range(10, 60'000));
+  app.add_option("--max-delay", options.max_delay_ms,
+                 "choose epochs so that output waits at most this long, in ms")
+      ->type_name("MS")
+      ->check(CLI::Range(20, 60'000));
+  app.add_option("--max-overhead", options.max_overhead_percent,
+                 "choose epochs so that the guest is stopped or slowed for at most this share of "
+                 "the time; --max-delay goes first")
+      ->type_name("PCT")
+      ->check(CLI::Range(0.1, 90.0));
+  app.add_option("--policy", options.policy,
+                 "which pages are sent while the guest runs: adaptive, age, always, or remus "
+                 "(none) [adaptive]")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"adaptive", "age", "always", "remus"}));
   app.add_flag("-b,--blackhole", options.blackhole,
                "no backup: checkpoints go nowhere; needs -F, HOST may be left out");
   app.add_flag("-u,--no-compression", options.no_compression,
@@ -221,7 +238,11 @@ int protect(int argc, char** argv) {
       {"verify_every", options.verify_every},
       {"blackhole", options.blackhole},
       {"compress", !options.no_compression},
+      {"policy", options.policy},
   };
+  if (options.max_delay_ms) configuration["max_delay_ms"] = *options.max_delay_ms;
+  if (options.max_overhead_percent)
+    configuration["max_overhead_percent"] = *options.max_overhead_percent;
   std::unique_ptr<FarSide> far_side;
   if (!options.blackhole) {
     far_side = std::make_unique<FarSide>(options.host, options.ssh_command, signals);

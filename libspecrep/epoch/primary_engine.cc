@@ -36,11 +36,14 @@ PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock&
       clock_(clock),
       options_(std::move(options)),
       observer_(observer),
-      schedule_(clock.now(), options_.epoch_length) {
+      epoch_length_(options_.epoch),
+      encoder_(options_.delta_cache_pages, options_.compress),
+      first_copy_encoder_(0, options_.compress),
+      policy_(model::make_policy(options_.policy, guest.gfn_count(), options_.oracle)) {
   const Gfn gfn_count = guest_.gfn_count();
   present_.resize(gfn_count);
   sampled_.resize(gfn_count);
-  dirty_.resize(gfn_count);
+  is_unsent_.resize(gfn_count);
 }
 
 PrimaryEngine::~PrimaryEngine() {
@@ -129,6 +132,7 @@ void PrimaryEngine::stop_protocol(const std::string& reason) {
 
 std::uint64_t PrimaryEngine::send(wire::Message message) {
   const std::uint64_t bytes = message.payload.size() + message.envelope.ByteSizeLong();
+  queued_ever_ += bytes;
   link_.send(std::move(message));
   return bytes;
 }
@@ -141,7 +145,7 @@ void PrimaryEngine::begin() {
   start.set_kind(options_.guest_kind);
   start.set_gfn_count(guest_.gfn_count());
   start.set_domain_config_json(options_.domain_config_json);
-  start.set_epoch_ms(static_cast<std::uint32_t>(milliseconds(options_.epoch_length)));
+  start.set_epoch_ms(static_cast<std::uint32_t>(milliseconds(epoch_length_.length())));
   message.payload = guest_.stream_prologue();
   send(std::move(message));
 
@@ -149,17 +153,17 @@ void PrimaryEngine::begin() {
   guest_.start_dirty_log();
   logging_dirty_ = true;
   guest_.populated(present_);
-  dirty_.merge(present_);
+  present_.list(unsent_);
   phase_ = Phase::kFirstCopy;
   begin_round();
 }
 
 void PrimaryEngine::begin_round() {
   ++round_;
-  dirty_.list(round_gfns_);
+  // Cleaned in the log before they are read, see guest.h. For the first round the log is new.
+  round_gfns_ = std::exchange(unsent_, {});
+  for (const Gfn gfn : round_gfns_) is_unsent_.reset(gfn);
   round_done_ = 0;
-  // Cleaned before its pages are read, see guest.h. For the first round the log is new.
-  dirty_.clear();
 }
 
 TimePoint PrimaryEngine::step_first_copy() {
@@ -170,33 +174,106 @@ TimePoint PrimaryEngine::step_first_copy() {
     residual_.assign(round_gfns_.begin() + static_cast<std::ptrdiff_t>(round_done_),
                      round_gfns_.begin() + static_cast<std::ptrdiff_t>(round_done_ + count));
     copy_aside(residual_);
-    first_copy_bytes_ += send_pages(0, residual_, arena_.data());
+    wire::CodecCounters counters;
+    first_copy_bytes_ += send_pages(0, residual_, arena_.data(), first_copy_encoder_, counters);
     round_done_ += count;
     observer_.on_first_copy(round_, round_done_, round_gfns_.size(), first_copy_bytes_);
     return now;
   }
   sample();
-  if (dirty_.count() > kFirstCopyDirtyPagesMax && round_ < kFirstCopyRoundsMax) {
+  if (unsent_.size() > kFirstCopyDirtyPagesMax && round_ < kFirstCopyRoundsMax) {
     begin_round();
     return now;
   }
   phase_ = Phase::kEpochs;
   epoch_ = 1;
   epoch_start_ = now;
+  report_ = {};
+  report_.epoch = epoch_;
   checkpoint();
   return clock_.now();
 }
 
-void PrimaryEngine::sample() {
+PrimaryEngine::Sampled PrimaryEngine::sample() {
+  const TimePoint asked = clock_.now();
   guest_.sample(sampled_);
-  dirty_.merge(sampled_);
+  sampled_.list(written_);
+  const Duration took = clock_.now() - asked;
+
+  std::uint64_t refaults = 0;
+  merged_.clear();
+  auto waiting = unsent_.begin();
+  for (const Gfn gfn : written_) {
+    if (is_unsent_.test(gfn)) {
+      ++refaults;
+      continue;
+    }
+    if (const auto sent = sent_.find(gfn); sent != sent_.end()) {
+      ++refaults;
+      ++report_.wasted_pages;
+      report_.wasted_bytes += sent->second;
+      sent_.erase(sent);
+    } else {
+      ++report_.written_pages;
+    }
+    is_unsent_.set(gfn);
+    while (waiting != unsent_.end() && *waiting < gfn) merged_.push_back(*waiting++);
+    merged_.push_back(gfn);
+  }
+  merged_.insert(merged_.end(), waiting, unsent_.end());
+  unsent_.swap(merged_);
+  return {took, refaults};
+}
+
+void PrimaryEngine::speculate(model::Slot slot) {
+  const TimePoint now = clock_.now();
+  const std::size_t queued = link_.queued_bytes();
+  costs_.link(now, queued_ever_, queued);
+  const TimePoint next = schedule_.next();
+  const auto budget =
+      costs_.budget(std::max(next - now, Duration{}), schedule_.end() - next, queued);
+  // What the link has no room for need not be looked at.
+  if (slot != 0 && budget.pages_now == 0) return;
+
+  const Sampled sampled = sample();
+  costs_.sampled(sampled.took, sampled.refaults);
+  report_.sampling += sampled.took;
+  ++report_.samples;
+  policy_->sampled(slot, written_);
+  policy_->choose(slot, unsent_, budget, chosen_);
+  if (chosen_.empty()) return;
+  std::sort(chosen_.begin(), chosen_.end());
+  for (const Gfn gfn : chosen_) is_unsent_.reset(gfn);
+  std::erase_if(unsent_, [&](Gfn gfn) { return !is_unsent_.test(gfn); });
+
+  std::vector<Gfn> part;
+  std::vector<std::uint32_t> sizes;
+  for (std::size_t first = 0; first < chosen_.size(); first += kChunkPages) {
+    const TimePoint begun = clock_.now();
+    const std::size_t end = std::min(first + kChunkPages, chosen_.size());
+    part.assign(chosen_.begin() + static_cast<std::ptrdiff_t>(first),
+                chosen_.begin() + static_cast<std::ptrdiff_t>(end));
+    copy_aside(part);
+    const std::uint64_t bytes =
+        send_pages(epoch_, part, arena_.data(), encoder_, report_.codecs, &sizes);
+    for (std::size_t i = 0; i < part.size(); ++i) sent_.emplace(part[i], sizes[i]);
+    report_.speculative_pages += part.size();
+    report_.speculative_bytes += bytes;
+    costs_.sent(clock_.now() - begun, part.size(), bytes);
+  }
 }
 
 void PrimaryEngine::begin_epoch() {
   ++epoch_;
   epoch_start_ = clock_.now();
-  schedule_ = SamplingSchedule(epoch_start_, options_.epoch_length);
-  dirty_.clear();
+  const Duration length = epoch_length_.length();
+  schedule_ = SamplingSchedule(epoch_start_, length,
+                               policy_->speculates() ? costs_.finest(length) : Duration{});
+  for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
+  unsent_.clear();
+  sent_.clear();
+  report_ = {};
+  report_.epoch = epoch_;
 }
 
 TimePoint PrimaryEngine::step_epoch() {
@@ -207,26 +284,24 @@ TimePoint PrimaryEngine::step_epoch() {
     checkpoint();
     return clock_.now();
   }
-  if (schedule_.take(now)) sample();
+  if (const auto slot = schedule_.take(now)) speculate(*slot);
   return schedule_.next();
 }
 
 void PrimaryEngine::checkpoint() {
-  EpochReport report;
-  report.epoch = epoch_;
   const bool verify = options_.verify_every != 0 && epoch_ % options_.verify_every == 0;
   guest::State state;
   std::vector<wire::Message> digests;
 
   const TimePoint asked = clock_.now();
-  report.length = asked - epoch_start_;
   guest_.stop();
   const TimePoint stopped = clock_.now();
-  TimePoint captured, verified;
+  TimePoint copied, captured, verified;
   try {
     sample();
-    dirty_.list(residual_);
+    residual_ = unsent_;
     copy_aside(residual_);
+    copied = clock_.now();
     state = guest_.capture_state();
     captured = clock_.now();
     if (verify) digests = digest_memory(epoch_);
@@ -238,25 +313,30 @@ void PrimaryEngine::checkpoint() {
   guest_.resume();
   const TimePoint resumed = clock_.now();
 
-  report.suspend = stopped - asked;
-  report.capture = captured - stopped;
-  report.verify = verified - captured;
-  report.resume = resumed - verified;
+  report_.length = asked - epoch_start_;
+  report_.suspend = stopped - asked;
+  report_.capture_memory = copied - stopped;
+  report_.capture_state = captured - copied;
+  report_.verify = verified - captured;
+  report_.resume = resumed - verified;
+  epoch_length_.paused(report_.paused() - report_.verify, report_.sampling);
+  policy_->ended(written_);
+  const EpochReport report = report_;
   begin_epoch();
   in_flight_.push_back({report.epoch, resumed});
   send_residual(report, std::move(state));
   for (auto& message : digests) send(std::move(message));
 }
 
-void PrimaryEngine::send_residual(const EpochReport& captured, guest::State state) {
-  EpochReport report = captured;
+void PrimaryEngine::send_residual(EpochReport report, guest::State state) {
   report.residual_pages = residual_.size();
-  report.wire_bytes = send_pages(report.epoch, residual_, arena_.data());
+  report.residual_bytes =
+      send_pages(report.epoch, residual_, arena_.data(), encoder_, report.codecs);
 
   wire::Message message;
   wire::Checkpoint& checkpoint = *message.envelope.mutable_checkpoint();
   checkpoint.set_epoch(report.epoch);
-  checkpoint.set_pages(residual_.size());
+  checkpoint.set_pages(residual_.size() + report.speculative_pages);
   checkpoint.set_hypervisor_bytes(static_cast<std::uint32_t>(state.hypervisor.size()));
   checkpoint.set_device_model_bytes(static_cast<std::uint32_t>(state.device_model.size()));
   checkpoint.set_device_model_store_bytes(
@@ -266,17 +346,22 @@ void PrimaryEngine::send_residual(const EpochReport& captured, guest::State stat
                          state.device_model.end());
   message.payload.insert(message.payload.end(), state.device_model_store.begin(),
                          state.device_model_store.end());
-  report.wire_bytes += send(std::move(message));
+  report.state_bytes = send(std::move(message));
   observer_.on_checkpoint(report);
 }
 
 std::uint64_t PrimaryEngine::send_pages(Epoch epoch, const std::vector<Gfn>& gfns,
-                                        const std::byte* data) {
+                                        const std::byte* data, wire::PageEncoder& encoder,
+                                        wire::CodecCounters& counters,
+                                        std::vector<std::uint32_t>* sizes) {
   std::uint64_t bytes = 0;
+  if (sizes) sizes->clear();
   for (std::size_t first = 0; first < gfns.size(); first += wire::kPagesPerMessageMax) {
     const std::size_t count = std::min(wire::kPagesPerMessageMax, gfns.size() - first);
-    bytes += send(wire::encode_pages(epoch, std::span(gfns).subspan(first, count),
-                                     data + first * kPageBytes));
+    bytes += send(encoder.encode(epoch, std::span(gfns).subspan(first, count),
+                                 data + first * kPageBytes));
+    counters += encoder.last();
+    if (sizes) sizes->insert(sizes->end(), encoder.sizes().begin(), encoder.sizes().end());
   }
   return bytes;
 }
@@ -366,6 +451,7 @@ void PrimaryEngine::commit(const wire::Commit& commit) {
   const Duration lag = clock_.now() - in_flight_.front().resumed;
   in_flight_.pop_front();
   committed_ = commit.epoch();
+  epoch_length_.committed(lag);
   observer_.on_commit(commit, lag);
 }
 

@@ -5,12 +5,17 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/epoch/costs.h"
+#include "libspecrep/epoch/epoch_length.h"
 #include "libspecrep/epoch/sampling_schedule.h"
 #include "libspecrep/guest/guest.h"
+#include "libspecrep/model/policy.h"
 #include "libspecrep/wire/link.h"
+#include "libspecrep/wire/page_codec.h"
 
 namespace specrep::epoch {
 
@@ -20,7 +25,10 @@ struct PrimaryOptions {
   wire::GuestKind guest_kind = wire::GUEST_KIND_UNSPECIFIED;
   std::string domain_config_json{};
 
-  Duration epoch_length = std::chrono::milliseconds(200);
+  EpochTarget epoch{};
+  model::PolicyOptions policy{};
+  // For PolicyKind::kClairvoyant, else unused; must outlive the engine.
+  const model::Oracle* oracle = nullptr;
   // The backup is given up when nothing, heartbeats included, came from it for this long.
   Duration heartbeat_timeout = std::chrono::milliseconds(1000);
   // Compare all memory at every n-th epoch; 0: never.
@@ -36,14 +44,26 @@ class BackupLost : public Error {
 // One checkpoint, as measured on the primary.
 struct EpochReport {
   Epoch epoch = 0;
-  std::uint64_t residual_pages = 0;  // captured while the guest was stopped
-  std::uint64_t wire_bytes = 0;      // queued for this epoch: pages, state and headers
-  Duration length{};                 // how long the guest had run before it was stopped
-  Duration suspend{};                // from asking it to stop until it stood still
-  Duration capture{};                // dirty log, residual, state
+  // Bytes are those queued on the link, headers included.
+  std::uint64_t residual_pages = 0;     // captured while the guest was stopped
+  std::uint64_t residual_bytes = 0;
+  std::uint64_t speculative_pages = 0;  // sent while it ran; versions, wasted ones included
+  std::uint64_t speculative_bytes = 0;
+  std::uint64_t wasted_pages = 0;       // of these, versions that were written again
+  std::uint64_t wasted_bytes = 0;       // payload only
+  std::uint64_t state_bytes = 0;        // what is not memory
+  std::uint64_t wire_bytes() const { return residual_bytes + speculative_bytes + state_bytes; }
+  wire::CodecCounters codecs;           // of all pages of this epoch
+  std::uint64_t written_pages = 0;      // dirtied in the epoch, each counted once
+  unsigned samples = 0;                 // while the guest ran
+  Duration sampling{};                  // what these took
+  Duration length{};                    // how long the guest had run before it was stopped
+  Duration suspend{};                   // from asking it to stop until it stood still
+  Duration capture_memory{};            // dirty log and residual
+  Duration capture_state{};
   Duration resume{};
-  Duration verify{};                 // digests of all memory, only with --verify
-  Duration paused() const { return suspend + capture + resume + verify; }
+  Duration verify{};                    // digests of all memory, only with --verify
+  Duration paused() const { return suspend + capture_memory + capture_state + resume + verify; }
 };
 
 // What the engine tells about its progress. Called on the engine's thread; must not block.
@@ -61,11 +81,16 @@ class PrimaryObserver {
 // The primary's half of protection: copies the guest's memory to the backup once, then runs it
 // in epochs.
 //
-// An epoch: the guest runs; at the schedule's times the dirty log is sampled; at the end the
-// guest is stopped, the log is sampled a last time, the residual (here: every page dirtied in
-// the epoch) is copied aside together with the state that is not memory, and the guest runs
-// on. Only then is the copy encoded and queued for the network. The backup stages it and
-// answers the Checkpoint message with a Commit.
+// An epoch: the guest runs; at the schedule's times the dirty log is sampled, and the policy says
+// which of the pages dirtied so far are sent at once; at the end the guest is stopped, the log is
+// sampled a last time, the residual (every page whose newest version was not sent) is copied
+// aside together with the state that is not memory, and the guest runs on. Only then is the copy
+// encoded and queued for the network. The backup stages it all and answers the Checkpoint message
+// with a Commit.
+//
+// A page that is sent while the guest runs was cleaned in the log before it is read: if it is
+// written while or after it is copied, the next sample has it, and it is sent again, in the
+// residual at the latest. So a wrong guess costs bytes, and never a wrong page.
 //
 // At most kEpochsInFlightMax epochs wait for their Commit; until there is room the running
 // epoch goes on. So a slow backup makes epochs longer, and memory stays bounded.
@@ -110,10 +135,19 @@ class PrimaryEngine {
   TimePoint step_epoch();
   void begin_round();
   void begin_epoch();
-  void sample();
+  struct Sampled {
+    Duration took;
+    std::uint64_t refaults;  // see Costs::sampled()
+  };
+  Sampled sample();
+  void speculate(model::Slot slot);
   void checkpoint();
-  void send_residual(const EpochReport& report, guest::State state);
-  std::uint64_t send_pages(Epoch epoch, const std::vector<Gfn>& gfns, const std::byte* data);
+  void send_residual(EpochReport report, guest::State state);
+  // Returns the bytes queued, and adds to `counters`. `sizes`, if any, is set to the payload
+  // bytes of each page.
+  std::uint64_t send_pages(Epoch epoch, const std::vector<Gfn>& gfns, const std::byte* data,
+                           wire::PageEncoder& encoder, wire::CodecCounters& counters,
+                           std::vector<std::uint32_t>* sizes = nullptr);
   std::vector<wire::Message> digest_memory(Epoch epoch);
   void commit(const wire::Commit& commit);
   void stop_protocol(const std::string& reason);
@@ -141,8 +175,15 @@ class PrimaryEngine {
   std::uint64_t first_copy_bytes_ = 0;
 
   PageBitmap present_;  // every gfn that ever had a page; what --verify compares
-  PageBitmap sampled_;  // the newest sample
-  PageBitmap dirty_;    // dirtied in the running epoch, or since the last round
+  PageBitmap sampled_;  // the newest sample, and the pages in it
+  std::vector<Gfn> written_;
+  // Pages dirtied in the running epoch (or since the last round) whose newest version was not
+  // sent: as a set, and ascending.
+  PageBitmap is_unsent_;
+  std::vector<Gfn> unsent_;
+  // Pages whose newest known version was sent in the running epoch, with its bytes.
+  std::unordered_map<Gfn, std::uint32_t> sent_;
+  std::vector<Gfn> chosen_, merged_;
   std::vector<Gfn> residual_;
   std::vector<std::uint8_t> present_flags_;
   // Where pages are copied aside. Kept between epochs, so that a checkpoint touches memory that
@@ -150,7 +191,14 @@ class PrimaryEngine {
   std::vector<std::byte> arena_;
 
   Epoch epoch_ = 0;
+  EpochReport report_;  // of the running epoch
+  EpochLength epoch_length_;
   SamplingSchedule schedule_;
+  Costs costs_;
+  wire::PageEncoder encoder_;
+  wire::PageEncoder first_copy_encoder_;  // without a cache: its pages are decoded much later
+  std::unique_ptr<model::Policy> policy_;
+  std::uint64_t queued_ever_ = 0;  // bytes
   TimePoint epoch_start_;
   std::deque<InFlight> in_flight_;
   Epoch committed_ = 0;

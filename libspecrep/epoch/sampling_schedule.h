@@ -1,48 +1,52 @@
 #pragma once
 
-#include <array>
+#include <algorithm>
+#include <optional>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/model/policy.h"
 
 namespace specrep::epoch {
 
-// When inside an epoch the dirty log is read: at these shares of the epoch's length, denser
-// towards its end, since what is clean shortly before the end most likely stays clean (a
-// handful of samples that close in on the end do what a hundred equal ones do; measured,
-// doc/design.md). Fixed until a dirtiness model is there to pay for more of them.
-inline constexpr std::array<double, 4> kSampleShares = {0.5, 0.75, 0.875, 0.9375};
-
-// The times to sample at in one epoch, in order.
+// When inside an epoch the dirty log is read: at the distances finest, 2 * finest, 4 * finest, …
+// before its end, as far as they lie in the epoch. What is clean shortly before the end most
+// likely stays clean, so samples close in on it; a handful of them does what a hundred equal ones
+// do (measured, doc/design.md). Slot i is the sample at finest * 2^i.
 class SamplingSchedule {
  public:
-  SamplingSchedule(TimePoint epoch_start, Duration epoch_length)
-      : start_(epoch_start), length_(epoch_length) {}
-
-  TimePoint end() const { return start_ + length_; }
-
-  // The next sampling time, end() when none is left.
-  TimePoint next() const {
-    return next_ < kSampleShares.size() ? at(kSampleShares[next_]) : end();
+  SamplingSchedule() = default;
+  // No samples if finest is zero or more than half of the epoch.
+  SamplingSchedule(TimePoint epoch_start, Duration length, Duration finest)
+      : start_(epoch_start), end_(epoch_start + length), finest_(finest) {
+    if (finest <= Duration::zero()) return;
+    // A sample right at the start would tell what the checkpoint has just told.
+    while (slots_left_ < model::kSlotsMax && distance(slots_left_) <= length - finest)
+      ++slots_left_;
   }
 
-  // Whether a sample is due; due samples that were missed count as one.
-  bool take(TimePoint now) {
-    bool due = false;
-    while (next_ < kSampleShares.size() && at(kSampleShares[next_]) <= now) {
-      due = true;
-      ++next_;
-    }
+  TimePoint start() const { return start_; }
+  TimePoint end() const { return end_; }
+
+  // The next sampling time, end() when none is left.
+  TimePoint next() const { return slots_left_ == 0 ? end_ : at(slots_left_ - 1); }
+
+  // The slot whose sample is due, if one is; due samples that were missed count as one.
+  std::optional<model::Slot> take(TimePoint now) {
+    std::optional<model::Slot> due;
+    while (slots_left_ > 0 && at(slots_left_ - 1) <= now) due = --slots_left_;
     return due;
   }
 
- private:
-  TimePoint at(double share) const {
-    return start_ + Duration(static_cast<Duration::rep>(static_cast<double>(length_.count()) * share));
-  }
+  // How many samples are still to come.
+  unsigned slots_left() const { return slots_left_; }
 
-  TimePoint start_;
-  Duration length_;
-  std::size_t next_ = 0;
+ private:
+  Duration distance(unsigned slot) const { return finest_ * (std::int64_t{1} << slot); }
+  TimePoint at(unsigned slot) const { return end_ - distance(slot); }
+
+  TimePoint start_, end_;
+  Duration finest_{};
+  unsigned slots_left_ = 0;
 };
 
 }  // namespace specrep::epoch

@@ -45,10 +45,20 @@ class PageBitmap {
   // Calls visit(gfn) for every page of the set, ascending.
   template <typename Visit>
   void for_each(Visit&& visit) const {
-    for (std::size_t i = 0; i < words_.size(); ++i) {
+    const auto visit_word = [&](std::size_t i) {
       for (auto word = words_[i]; word != 0; word &= word - 1)
         visit(Gfn{i} * 64 + static_cast<Gfn>(std::countr_zero(word)));
+    };
+    // Most of a large guest's log is zero, and is left behind a cache line at a time.
+    constexpr std::size_t kStride = 8;
+    std::size_t i = 0;
+    for (; i + kStride <= words_.size(); i += kStride) {
+      std::uint64_t any = 0;
+      for (std::size_t j = 0; j < kStride; ++j) any |= words_[i + j];
+      if (any == 0) continue;
+      for (std::size_t j = 0; j < kStride; ++j) visit_word(i + j);
     }
+    for (; i < words_.size(); ++i) visit_word(i);
   }
 
   // The pages of the set, ascending, in place of what `gfns` held.

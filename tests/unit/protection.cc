@@ -1,6 +1,7 @@
 // Primary engine and replica together, in the simulated world of sim.h.
 
 #include <boost/test/unit_test.hpp>
+#include <random>
 
 #include "sim.h"
 
@@ -42,12 +43,67 @@ BOOST_AUTO_TEST_CASE(pages_written_before_a_sample_are_still_in_the_residual) {
   world.engine.step();
   world.guest.write(9, 9);
   const unsigned before = world.guest.samples;
-  world.clock.advance(110ms);  // past the first sampling time of a 200 ms epoch
+  world.clock.advance(110ms);  // past the first sampling times of a 200 ms epoch
   world.primary_link.heartbeat();
   world.engine.step();
   BOOST_TEST(world.guest.samples == before + 1);
   world.run_until_committed(2);
   BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
+}
+
+BOOST_AUTO_TEST_CASE(pages_that_stay_clean_are_sent_while_the_guest_runs) {
+  World world(64, {.policy = {model::PolicyKind::kAlways}});
+  world.run_until_committed(1);
+  world.guest.write(9, 9);
+  world.run_until_committed(2);
+  const auto& report = world.observer.reports.back();
+  BOOST_TEST(report.speculative_pages == 1u);
+  BOOST_TEST(report.residual_pages == 0u);
+  BOOST_TEST(report.wasted_pages == 0u);
+  BOOST_TEST(report.written_pages == 1u);
+  BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
+}
+
+BOOST_AUTO_TEST_CASE(a_page_written_after_it_was_sent_is_sent_again) {
+  World world(64, {.policy = {model::PolicyKind::kAlways}});
+  world.run_until_committed(1);
+  world.guest.write(9, 9);
+  for (int i = 0; world.guest.samples < 4; ++i) world.turn();
+  world.guest.write(9, 10);
+  world.run_until_committed(2);
+  const auto& report = world.observer.reports.back();
+  BOOST_TEST(report.speculative_pages == 2u);
+  BOOST_TEST(report.wasted_pages == 1u);
+  BOOST_TEST(report.written_pages == 1u);
+  BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
+}
+
+BOOST_AUTO_TEST_CASE(under_every_policy_a_commit_has_the_memory_of_its_checkpoint) {
+  for (const auto policy : {model::PolicyKind::kRemus, model::PolicyKind::kAlways,
+                            model::PolicyKind::kAge, model::PolicyKind::kAdaptive}) {
+    for (const std::size_t cache_pages : {0, 7, 1000}) {
+      BOOST_TEST_CONTEXT(model::to_string(policy) << ", cache of " << cache_pages) {
+        World world(64, {.policy = {policy}, .delta_cache_pages = cache_pages});
+        std::mt19937 random(3);
+        // At any time: between samples, and while a page is being copied.
+        world.guest.before_copy = [&] {
+          for (int i = 0; i < 3 && !world.guest.stopped; ++i)
+            world.guest.write_line(random() % 64, random() % 64, static_cast<unsigned char>(random() % 4));
+        };
+        std::map<Epoch, std::vector<Page>> checkpoints;
+        world.guest.on_stop = [&] {
+          std::vector<Page> memory;
+          for (Gfn gfn = 0; gfn < 64; ++gfn) memory.push_back(world.guest.page(gfn));
+          checkpoints[checkpoints.size() + 1] = std::move(memory);
+        };
+        for (Epoch epoch = 1; epoch < 60; ++epoch) {
+          world.run_until_committed(epoch);
+          for (Gfn gfn = 0; gfn < 64; ++gfn)
+            BOOST_REQUIRE(world.restorer.memory[gfn] == checkpoints[epoch][gfn]);
+        }
+      }
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_guest_runs_again_before_its_pages_are_sent) {
@@ -339,22 +395,6 @@ BOOST_AUTO_TEST_CASE(staging_is_bounded) {
   };
   BOOST_CHECK_THROW(fill(), Error);
   BOOST_TEST(fed.answer()->envelope.has_failure());
-}
-
-BOOST_AUTO_TEST_SUITE_END()
-
-BOOST_AUTO_TEST_SUITE(sampling_schedule)
-
-BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
-  const TimePoint start{1s};
-  epoch::SamplingSchedule schedule(start, 1000ms);
-  BOOST_TEST((schedule.next() == start + 500ms));
-  BOOST_TEST(!schedule.take(start + 499ms));
-  BOOST_TEST(schedule.take(start + 500ms));
-  BOOST_TEST(!schedule.take(start + 500ms));
-  BOOST_TEST((schedule.next() == start + 750ms));
-  BOOST_TEST(schedule.take(start + 990ms));  // three were due: one sample serves them all
-  BOOST_TEST((schedule.next() == schedule.end()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

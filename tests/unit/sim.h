@@ -15,16 +15,6 @@
 // guest whose memory is an array, a link in memory, and a backup whose domain is a map.
 namespace specrep::sim {
 
-class ManualClock final : public Clock {
- public:
-  TimePoint now() const override { return now_; }
-  void advance(Duration d) { now_ += d; }
-  void advance_to(TimePoint t) { now_ = std::max(now_, t); }
-
- private:
-  TimePoint now_{std::chrono::hours(1)};
-};
-
 using Page = std::vector<std::byte>;
 
 class Guest final : public guest::Guest {
@@ -33,6 +23,11 @@ class Guest final : public guest::Guest {
 
   void write(Gfn gfn, unsigned char value) {
     std::memset(memory_.data() + gfn * kPageBytes, value, kPageBytes);
+    dirty_.set(gfn);
+  }
+  // One 64-byte line of a page.
+  void write_line(Gfn gfn, std::size_t line, unsigned char value) {
+    std::memset(memory_.data() + gfn * kPageBytes + line * 64, value, 64);
     dirty_.set(gfn);
   }
   Page page(Gfn gfn) const {
@@ -56,6 +51,7 @@ class Guest final : public guest::Guest {
   }
   void peek(PageBitmap& dirty) override { dirty = dirty_; }
   void copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_t* present) override {
+    if (before_copy) before_copy();
     for (std::size_t i = 0; i < gfns.size(); ++i) {
       present[i] = gfns[i] != hole;
       if (present[i])
@@ -68,6 +64,7 @@ class Guest final : public guest::Guest {
     if (ended) throw guest::Ended("the guest has shut down");
     clock_.advance(std::chrono::milliseconds(1));
     stopped = true;
+    if (on_stop) on_stop();
   }
   guest::State capture_state() override {
     if (fail_capture) throw Error("no state");
@@ -77,6 +74,7 @@ class Guest final : public guest::Guest {
   }
   void resume() override { stopped = false; }
 
+  std::function<void()> before_copy, on_stop;
   Gfn hole = ~Gfn{0};
   std::vector<Gfn> special;
   bool logging = false, stopped = false, refuse_to_stop = false, ended = false,

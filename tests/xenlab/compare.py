@@ -92,7 +92,9 @@ class Specrep:
         status = self.status()
         result["pages"] = status["pages_per_epoch"]
         result["bytes"] = status["bytes_per_epoch"]
-        result["pause_split"] = [status[part] for part in ("suspend_ms", "capture_ms", "resume_ms")]
+        result["residual_pages"] = status["residual_pages_per_epoch"]
+        result["residual_bytes"] = status["residual_bytes_per_epoch"]
+        result["pause_split"] = [status[f"{part}_ms"] for part in PAUSE_PARTS]
         return result
 
     running_after_cut = Stock.running_after_cut
@@ -147,7 +149,7 @@ def cut(kind, probes):
 
 def rows(measured, after_cut_s):
     stop_ms = 1000 * measured["stopped_s"] / max(measured["stops"], 1)
-    split = "" if "pause_split" not in measured else "{:.1f}, {:.1f}, {:.1f} ms".format(*measured["pause_split"])
+    split = measured.get("pause_split", ["-"] * len(PAUSE_PARTS))
     return [
         ("epochs per minute", f"{60 * measured['stops'] / measured['seconds']:.1f}"),
         ("share of time stopped", f"{100 * measured['stopped_s'] / measured['seconds']:.1f} %"),

@@ -118,10 +118,15 @@ def protect_and_cut(lab, guest):
         ("guest", f"{guest} ({KINDS[guest]})"),
         ("epochs committed", f"{record['epoch']}"),
         ("epoch length (asked for)", f"{before['epoch_ms']:.0f} ms ({EPOCH_MS} ms)"),
-        ("pages per epoch", f"{before['pages_per_epoch']:.0f}"),
-        ("bytes per epoch", f"{before['bytes_per_epoch'] / 1e3:.0f} kB"),
+        ("pages written per epoch", f"{before['pages_per_epoch']:.0f}"),
+        ("  sent while the guest ran", traffic(before, "speculative")),
+        ("  of these in vain", traffic(before, "wasted")),
+        ("  sent at the end (residual)", traffic(before, "residual")),
+        ("bytes per epoch, with state", f"{before['bytes_per_epoch'] / 1e3:.0f} kB"),
+        *[(f"  share of {name} pages", share) for name, share in codec_shares(before)],
         ("pause per checkpoint", f"{before['pause_ms']:.0f} ms"),
-        ("  suspend, capture, resume", f"{before['suspend_ms']:.0f}, {before['capture_ms']:.0f}, "
+        ("  suspend, capture, resume", f"{before['suspend_ms']:.0f}, "
+                                       f"{before['capture_memory_ms'] + before['capture_state_ms']:.0f}, "
                                        f"{before['resume_ms']:.0f} ms"),
         ("power cut to detection", f"{times.detected_s:.2f} s"),
         ("power cut to guest running", f"{times.running_s:.2f} s"),
@@ -130,6 +135,18 @@ def protect_and_cut(lab, guest):
         ("counter that must be known", f"{known}"),
         ("counter after failover", f"{answer.value}"),
     ]
+
+
+def traffic(status, kind):
+    return f"{status[f'{kind}_pages_per_epoch']:.0f} = {status[f'{kind}_bytes_per_epoch'] / 1e3:.1f} kB"
+
+
+def codec_shares(status):
+    """How many of the pages went in each encoding, and what share of the bytes they were."""
+    codecs = status["codecs"]
+    pages, size = (max(1, sum(codec[unit] for codec in codecs.values())) for unit in ("pages", "bytes"))
+    return [(name, f"{100 * codec['pages'] / pages:.0f} %, {100 * codec['bytes'] / size:.0f} % of bytes")
+            for name, codec in codecs.items()]
 
 
 def print_table(columns):

@@ -1,0 +1,217 @@
+#include "libspecrep/model/policy.h"
+
+#include <algorithm>
+#include <array>
+
+#include "libspecrep/error.h"
+#include "libspecrep/model/page_history.h"
+#include "libspecrep/model/predictor.h"
+
+namespace specrep::model {
+namespace {
+
+struct Name {
+  PolicyKind kind;
+  const char* name;
+};
+constexpr Name kNames[] = {{PolicyKind::kRemus, "remus"},
+                           {PolicyKind::kAlways, "always"},
+                           {PolicyKind::kAge, "age"},
+                           {PolicyKind::kAdaptive, "adaptive"},
+                           {PolicyKind::kClairvoyant, "clairvoyant"}};
+
+void take_first(std::span<const Gfn> pages, const Budget& budget, std::vector<Gfn>& chosen) {
+  const auto count = std::min<std::uint64_t>(pages.size(), budget.pages_now);
+  chosen.assign(pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+class Remus final : public Policy {
+ public:
+  bool speculates() const override { return false; }
+  void sampled(Slot, std::span<const Gfn>) override {}
+  void choose(Slot, std::span<const Gfn>, const Budget&, std::vector<Gfn>& chosen) override {
+    chosen.clear();
+  }
+  void ended(std::span<const Gfn>) override {}
+};
+
+class Always final : public Policy {
+ public:
+  void sampled(Slot, std::span<const Gfn>) override {}
+  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
+              std::vector<Gfn>& chosen) override {
+    take_first(unsent, budget, chosen);
+  }
+  void ended(std::span<const Gfn>) override {}
+};
+
+class Clairvoyant final : public Policy {
+ public:
+  explicit Clairvoyant(const Oracle& oracle) : oracle_(oracle) {}
+  void sampled(Slot, std::span<const Gfn>) override {}
+  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
+              std::vector<Gfn>& chosen) override {
+    chosen.clear();
+    for (const Gfn gfn : unsent) {
+      if (chosen.size() >= budget.pages_now) return;
+      if (!oracle_.written_again(gfn)) chosen.push_back(gfn);
+    }
+  }
+  void ended(std::span<const Gfn>) override {}
+
+ private:
+  const Oracle& oracle_;
+};
+
+// What age and adaptive have in common: they remember when pages were written.
+class Remembering : public Policy {
+ public:
+  explicit Remembering(Gfn gfn_count) : history_(gfn_count) {}
+  void sampled(Slot, std::span<const Gfn> written) override {
+    history_.begin_sample();
+    for (const Gfn gfn : written) history_.write(gfn);
+  }
+  void ended(std::span<const Gfn> written) override {
+    history_.begin_final_sample();
+    for (const Gfn gfn : written) history_.write(gfn);
+    history_.end_epoch();
+  }
+
+ protected:
+  PageHistory history_;
+};
+
+class Age final : public Remembering {
+ public:
+  Age(Gfn gfn_count, unsigned samples) : Remembering(gfn_count), recent_((1u << samples) - 1) {}
+  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
+              std::vector<Gfn>& chosen) override {
+    chosen.clear();
+    for (const Gfn gfn : unsent) {
+      if (chosen.size() >= budget.pages_now) return;
+      if ((history_.pattern(gfn) & recent_) == 0) chosen.push_back(gfn);
+    }
+  }
+
+ private:
+  const unsigned recent_;
+};
+
+// Waiting costs nothing as long as the page can still be sent at a later slot, and by then less
+// is unknown. So a page is sent early only if it is all but sure to stay clean, or if the later
+// slots could not carry all that waits; and at the last slot it is sent unless it is all but
+// sure to be written once more. Of pages that have to go, those least likely to be written again
+// go first.
+class Adaptive final : public Remembering {
+ public:
+  Adaptive(Gfn gfn_count, const PolicyOptions& options)
+      : Remembering(gfn_count), options_(options) {}
+
+  void choose(Slot slot, std::span<const Gfn> unsent, const Budget& budget,
+              std::vector<Gfn>& chosen) override {
+    slot = std::min(slot, kSlotsMax - 1);
+    const auto first = predictions_.size();
+    std::array<std::uint32_t, 256> count{};
+    for (const Gfn gfn : unsent) {
+      const std::uint8_t pattern = history_.pattern(gfn);
+      predictions_.push_back({gfn, pattern, static_cast<std::uint8_t>(slot), history_.stamp(gfn)});
+      ++count[pattern];
+    }
+
+    std::array<std::uint8_t, 256> order;
+    std::array<float, 256> again;
+    std::size_t patterns = 0;
+    for (unsigned pattern = 0; pattern < 256; ++pattern) {
+      if (count[pattern] == 0) continue;
+      again[pattern] = predictor_.written_again(slot, static_cast<std::uint8_t>(pattern));
+      order[patterns++] = static_cast<std::uint8_t>(pattern);
+    }
+    std::sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(patterns),
+              [&](auto a, auto b) { return again[a] < again[b]; });
+
+    // How many of each pattern go.
+    std::array<std::uint32_t, 256> quota{};
+    std::uint64_t room = budget.pages_now;
+    std::uint64_t waiting = unsent.size();
+    for (std::size_t i = 0; i < patterns && room > 0; ++i) {
+      const auto pattern = order[i];
+      const bool worth_it =
+          slot == 0 ? again[pattern] < options_.send_at_last_below
+                    : again[pattern] < options_.send_early_below || waiting > budget.pages_later;
+      if (!worth_it) break;
+      std::uint64_t go = std::min<std::uint64_t>(count[pattern], room);
+      if (slot != 0 && again[pattern] >= options_.send_early_below)
+        go = std::min(go, waiting - budget.pages_later);
+      quota[pattern] = static_cast<std::uint32_t>(go);
+      room -= go;
+      waiting -= go;
+    }
+
+    chosen.clear();
+    for (auto i = first; i < predictions_.size(); ++i) {
+      auto& left = quota[predictions_[i].pattern];
+      if (left == 0) continue;
+      --left;
+      chosen.push_back(predictions_[i].gfn);
+    }
+  }
+
+  void ended(std::span<const Gfn> written) override {
+    Remembering::ended(written);
+    for (const Prediction& p : predictions_)
+      predictor_.learn(p.slot, p.pattern, history_.stamp(p.gfn) != p.stamp);
+    predictions_.clear();
+  }
+
+ private:
+  // That a page was seen at a slot, to be learned from when the epoch is over.
+  struct Prediction {
+    Gfn gfn;
+    std::uint8_t pattern;
+    std::uint8_t slot;
+    std::uint8_t stamp;  // of the page's newest write then
+  };
+
+  const PolicyOptions options_;
+  Predictor predictor_;
+  std::vector<Prediction> predictions_;
+};
+
+}  // namespace
+
+PolicyKind policy_from_name(const std::string& name) {
+  std::string all;
+  for (const Name& known : kNames) {
+    if (name == known.name) return known.kind;
+    all += (all.empty() ? "" : ", ") + std::string(known.name);
+  }
+  throw Error("there is no policy `" + name + "`", "the policies are " + all);
+}
+
+const char* to_string(PolicyKind kind) {
+  for (const Name& known : kNames)
+    if (kind == known.kind) return known.name;
+  return "?";
+}
+
+std::unique_ptr<Policy> make_policy(const PolicyOptions& options, Gfn gfn_count,
+                                    const Oracle* oracle) {
+  switch (options.kind) {
+    case PolicyKind::kRemus:
+      return std::make_unique<Remus>();
+    case PolicyKind::kAlways:
+      return std::make_unique<Always>();
+    case PolicyKind::kAge:
+      return std::make_unique<Age>(gfn_count, options.age_samples);
+    case PolicyKind::kAdaptive:
+      return std::make_unique<Adaptive>(gfn_count, options);
+    case PolicyKind::kClairvoyant:
+      if (!oracle)
+        throw Error("the policy `clairvoyant` knows the future, and a running guest has none yet",
+                    "it is for `specrep-trace eval`");
+      return std::make_unique<Clairvoyant>(*oracle);
+  }
+  throw Error("there is no such policy");
+}
+
+}  // namespace specrep::model

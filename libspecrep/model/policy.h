@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libspecrep/guest/page.h"
+
+namespace specrep::model {
+
+// Samples are numbered by how close to the end of the epoch they are: slot 0 is the last one
+// before the checkpoint. So a slot means the same in epochs of different lengths.
+using Slot = unsigned;
+inline constexpr Slot kSlotsMax = 16;
+
+// How many pages can be copied, encoded and carried, as measured so far.
+struct Budget {
+  std::uint64_t pages_now;    // until the next sample, or the checkpoint
+  std::uint64_t pages_later;  // in the rest of the epoch after that; 0 at slot 0
+};
+inline constexpr std::uint64_t kUnlimited = UINT64_MAX / 2;
+
+// Decides which dirty pages are sent while the guest still runs.
+//
+// For each epoch: sampled() and then choose() at every slot that is sampled (slots descend, some
+// may be left out), then ended(). All lists ascend by gfn and hold no gfn of the policy's
+// gfn_count or above. No call may do work per gfn of the guest: only per page in its lists.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+
+  // Whether the log has to be sampled inside the epoch at all.
+  virtual bool speculates() const { return true; }
+
+  // The pages written since the sample before (or the checkpoint).
+  virtual void sampled(Slot slot, std::span<const Gfn> written) = 0;
+
+  // Sets `chosen` to those of `unsent` that are to be sent now: at most budget.pages_now, in
+  // any order. `unsent`: every page dirtied in this epoch whose newest known version has not
+  // been sent.
+  virtual void choose(Slot slot, std::span<const Gfn> unsent, const Budget& budget,
+                      std::vector<Gfn>& chosen) = 0;
+
+  // The guest is stopped, the epoch is over: the pages written since the last sample, by the
+  // guest's own suspend among others.
+  virtual void ended(std::span<const Gfn> written) = 0;
+};
+
+// What only a trace knows: whether a page is written again in the running epoch.
+class Oracle {
+ public:
+  virtual ~Oracle() = default;
+  virtual bool written_again(Gfn gfn) const = 0;
+};
+
+enum class PolicyKind {
+  kRemus,        // never speculates: all dirty pages at the end of the epoch
+  kAlways,       // sends every dirty page at every sample
+  kAge,          // sends pages that were not written for some samples
+  kAdaptive,     // predicts (model::Predictor); the default
+  kClairvoyant,  // asks the oracle: the bound
+};
+
+struct PolicyOptions {
+  PolicyKind kind = PolicyKind::kAdaptive;
+  // kAge: after how many samples without a write a page is sent; 1 to 4.
+  unsigned age_samples = 2;
+  // kAdaptive: at the last slot a page is sent if the chance that it is written once more is
+  // below this. A page that is sent in vain costs its bytes twice, one that is left for the
+  // checkpoint costs them while the guest is stopped: this says how the one weighs against the
+  // other. doc/results.md shows how little depends on it.
+  float send_at_last_below = 0.95f;
+  // kAdaptive: at earlier slots a page is sent if that chance is below this. It waits otherwise,
+  // since by the next slot less is unknown.
+  float send_early_below = 0.02f;
+};
+
+// Throws Error that lists the names when there is none of that name.
+PolicyKind policy_from_name(const std::string& name);
+const char* to_string(PolicyKind kind);
+
+// `oracle` must outlive the policy; only kClairvoyant uses it, and throws Error without one.
+std::unique_ptr<Policy> make_policy(const PolicyOptions& options, Gfn gfn_count,
+                                    const Oracle* oracle = nullptr);
+
+}  // namespace specrep::model

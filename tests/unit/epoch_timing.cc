@@ -1,0 +1,151 @@
+// When to sample, what may be sent, and how long epochs are.
+
+#include <boost/test/unit_test.hpp>
+
+#include "libspecrep/epoch/costs.h"
+#include "libspecrep/epoch/epoch_length.h"
+#include "libspecrep/epoch/sampling_schedule.h"
+
+namespace specrep::epoch {
+
+using namespace std::chrono_literals;
+
+BOOST_AUTO_TEST_SUITE(sampling_schedule)
+
+BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
+  const TimePoint start{1s};
+  SamplingSchedule schedule(start, 100ms, 10ms);
+  BOOST_TEST(schedule.slots_left() == 4u);  // 80, 40, 20 and 10 ms before the end
+  BOOST_TEST((schedule.next() == start + 20ms));
+  BOOST_TEST(!schedule.take(start + 19ms));
+  BOOST_TEST(schedule.take(start + 20ms).value() == 3u);
+  BOOST_TEST(!schedule.take(start + 20ms));
+  BOOST_TEST((schedule.next() == start + 60ms));
+  BOOST_TEST(schedule.take(start + 85ms).value() == 1u);  // two were due: one serves both
+  BOOST_TEST((schedule.next() == start + 90ms));
+  BOOST_TEST(schedule.take(start + 90ms).value() == 0u);
+  BOOST_TEST((schedule.next() == schedule.end()));
+}
+
+BOOST_AUTO_TEST_CASE(there_may_be_none) {
+  const TimePoint start{1s};
+  BOOST_TEST((SamplingSchedule(start, 100ms, 0ms).next() == start + 100ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 60ms).next() == start + 100ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 50ms).next() == start + 50ms));
+}
+
+BOOST_AUTO_TEST_CASE(a_long_epoch_has_no_more_slots_than_are_numbered) {
+  const SamplingSchedule schedule(TimePoint{1s}, 10'000s, 1us);
+  BOOST_TEST(schedule.slots_left() == model::kSlotsMax);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(costs)
+
+BOOST_AUTO_TEST_CASE(cheap_samples_are_as_dense_as_can_be) {
+  Costs costs;
+  BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
+  costs.sampled(50us, 0);
+  BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
+}
+
+BOOST_AUTO_TEST_CASE(dear_samples_are_fewer) {
+  Costs costs;
+  costs.sampled(1ms, 0);
+  // 5 % of 100 ms are five samples.
+  const Duration finest = costs.finest(100ms);
+  BOOST_TEST((finest == 4ms));
+  BOOST_TEST(SamplingSchedule(TimePoint{1s}, 100ms, finest).slots_left() == 5u);
+  // In a longer epoch more of them pay.
+  BOOST_TEST((costs.finest(1000ms) < finest));
+  Costs dearer;
+  dearer.sampled(10ms, 0);
+  BOOST_TEST((dearer.finest(100ms) == Duration{}));
+}
+
+BOOST_AUTO_TEST_CASE(write_faults_count) {
+  Costs costs;
+  costs.sampled(0ms, 1000);
+  BOOST_TEST((costs.sample_cost() == 1000 * Costs::kWriteFault));
+}
+
+BOOST_AUTO_TEST_CASE(nothing_limits_what_nothing_is_known_of) {
+  const auto budget = Costs().budget(1ms, 10ms, 0);
+  BOOST_TEST(budget.pages_now >= 1u << 30);
+}
+
+BOOST_AUTO_TEST_CASE(pages_take_the_time_that_they_took) {
+  Costs costs;
+  costs.sent(1ms, 100, 1000);
+  const auto budget = costs.budget(2ms, 6ms, 0);
+  BOOST_TEST(budget.pages_now == 200u);
+  BOOST_TEST(budget.pages_later == 600u);
+}
+
+BOOST_AUTO_TEST_CASE(a_busy_link_shows_its_rate) {
+  Costs costs;
+  costs.sent(1us, 100, 100'000);
+  TimePoint now{1s};
+  costs.link(now, 1'000'000, 1'000'000);
+  BOOST_TEST(costs.link_rate() == 0);
+  costs.link(now += 10ms, 2'000'000, 1'500'000);  // 500,000 bytes in 10 ms
+  BOOST_TEST(std::abs(costs.link_rate() - 50e6) < 1);
+  // 50 bytes a microsecond, of 1,000 a page, less what is queued.
+  BOOST_TEST(costs.budget(1ms, 0ms, 0).pages_now == 50u);
+  BOOST_TEST(costs.budget(1ms, 0ms, 20'000).pages_now == 30u);
+  BOOST_TEST(costs.budget(1ms, 9ms, 60'000).pages_now == 0u);
+  BOOST_TEST(costs.budget(1ms, 9ms, 60'000).pages_later == 440u);
+  // An idle link shows nothing.
+  costs.link(now += 10ms, 2'000'000, 0);
+  costs.link(now += 10ms, 2'000'001, 0);
+  BOOST_TEST(std::abs(costs.link_rate() - 50e6) < 1);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(epoch_length)
+
+BOOST_AUTO_TEST_CASE(without_a_target_it_is_fixed) {
+  EpochLength length({.length = 300ms});
+  length.paused(50ms, 10ms);
+  length.committed(70ms);
+  BOOST_TEST((length.length() == 300ms));
+}
+
+BOOST_AUTO_TEST_CASE(delay_is_epoch_and_pause_and_lag) {
+  EpochLength length({.max_delay = 200ms});
+  length.paused(20ms, 0ms);
+  length.committed(30ms);
+  BOOST_TEST((length.length() == 150ms));
+  // A single bad epoch is felt at once, and forgotten slowly.
+  length.paused(120ms, 0ms);
+  BOOST_TEST((length.length() == 50ms));
+  length.paused(20ms, 0ms);
+  BOOST_TEST((length.length() > 50ms && length.length() < 150ms));
+  length.paused(900ms, 0ms);
+  BOOST_TEST((length.length() == EpochLength::kMin));
+}
+
+BOOST_AUTO_TEST_CASE(overhead_is_a_share_of_all_time) {
+  EpochLength length({.max_overhead = 0.1});
+  length.paused(10ms, 0ms);
+  // 10 ms in 100 ms, of which the guest ran 90.
+  BOOST_TEST((length.length() == 90ms));
+  EpochLength sampled({.max_overhead = 0.1});
+  sampled.paused(10ms, 5ms);
+  BOOST_TEST((sampled.length() == 140ms));
+}
+
+BOOST_AUTO_TEST_CASE(the_delay_goes_before_the_overhead) {
+  EpochLength length({.max_delay = 100ms, .max_overhead = 0.01});
+  length.paused(10ms, 0ms);
+  BOOST_TEST((length.length() == 90ms));
+  EpochLength other({.max_delay = 5000ms, .max_overhead = 0.1});
+  other.paused(10ms, 0ms);
+  BOOST_TEST((other.length() == 90ms));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace specrep::epoch

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <thread>
+#include <utility>
 
 #include "libspecrep/xen/page_types.h"
 #include "libspecrep/xen/stream_records.h"
@@ -36,6 +37,8 @@ constexpr Duration kSuspendAckTimeout = 10s;
 constexpr Duration kSuspendTimeout = 30s;
 // Pages mapped at a time when they are copied.
 constexpr std::size_t kMapBatch = 1024;
+// Batches that stay mapped until the guest runs again; --verify maps all of its memory.
+constexpr std::size_t kMappedWhileStoppedMax = 64;
 constexpr const char* kRunDirectory = "/run/specrep";
 
 const char* shutdown_reason(unsigned reason) {
@@ -215,8 +218,15 @@ void XenGuest::copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_
         std::memcpy(out + (first + i) * kPageBytes,
                     static_cast<const std::byte*>(mapped) + i * kPageBytes, kPageBytes);
     }
-    xenforeignmemory_unmap(memory_.get(), mapped, count);
+    unmap(mapped, count);
   }
+}
+
+void XenGuest::unmap(void* pages, std::size_t count) {
+  if (stopped_ && mapped_.size() < kMappedWhileStoppedMax)
+    mapped_.push_back({pages, count});
+  else
+    xenforeignmemory_unmap(memory_.get(), pages, count);
 }
 
 std::vector<Gfn> XenGuest::special_pages() {
@@ -381,6 +391,7 @@ void XenGuest::resume() {
   stopped_ = false;
   // xenstored took note of the shutdown; without this it would not report the next one.
   xs_resume_domain(store_.get(), domain_.domid);
+  for (const Mapped& mapped : std::exchange(mapped_, {})) unmap(mapped.pages, mapped.count);
 }
 
 }  // namespace specrep::xen

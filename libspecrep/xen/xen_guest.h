@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "libspecrep/clock.h"
 #include "libspecrep/guest/guest.h"
@@ -53,6 +54,7 @@ class XenGuest final : public guest::Guest {
   // Whether it stands still; throws Ended when it is gone or has shut down for another reason.
   bool suspended();
   void stop_device_model();
+  void unmap(void* pages, std::size_t count);
 
   Domain domain_;
   Xenctrl xc_;
@@ -63,6 +65,13 @@ class XenGuest final : public guest::Guest {
   xc_hypercall_buffer_t bitmap_buffer_{};
   std::uint64_t* bitmap_;
   bool stopped_ = false;
+  // What was mapped while the guest stood still, to be unmapped when it runs again: unmapping
+  // takes nearly as long as mapping.
+  struct Mapped {
+    void* pages;
+    std::size_t count;
+  };
+  std::vector<Mapped> mapped_;
   bool device_model_stopped_ = false;
   std::optional<Qmp> qmp_;  // only from before the stop until after the resume
   std::string device_model_file_;

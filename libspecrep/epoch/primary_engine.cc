@@ -36,6 +36,8 @@ PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock&
       clock_(clock),
       options_(std::move(options)),
       observer_(observer),
+      first_copy_encoder_(0, options_.compress),
+      encoder_(options_.delta_cache_pages, options_.compress),
       schedule_(clock.now(), options_.epoch_length) {
   const Gfn gfn_count = guest_.gfn_count();
   present_.resize(gfn_count);
@@ -142,6 +144,7 @@ void PrimaryEngine::begin() {
   start.set_gfn_count(guest_.gfn_count());
   start.set_domain_config_json(options_.domain_config_json);
   start.set_epoch_ms(static_cast<std::uint32_t>(milliseconds(options_.epoch_length)));
+  start.set_cache_pages(options_.compress ? options_.delta_cache_pages : 0);
   message.payload = guest_.stream_prologue();
   send(std::move(message));
 
@@ -273,10 +276,11 @@ void PrimaryEngine::send_residual(const EpochReport& captured, guest::State stat
 std::uint64_t PrimaryEngine::send_pages(Epoch epoch, const std::vector<Gfn>& gfns,
                                         const std::byte* data) {
   std::uint64_t bytes = 0;
+  wire::PageEncoder& encoder = epoch == 0 ? first_copy_encoder_ : encoder_;
   for (std::size_t first = 0; first < gfns.size(); first += wire::kPagesPerMessageMax) {
     const std::size_t count = std::min(wire::kPagesPerMessageMax, gfns.size() - first);
-    bytes += send(wire::encode_pages(epoch, std::span(gfns).subspan(first, count),
-                                     data + first * kPageBytes));
+    bytes += send(encoder.encode(epoch, std::span(gfns).subspan(first, count),
+                                 data + first * kPageBytes));
   }
   return bytes;
 }

@@ -11,6 +11,7 @@
 #include "libspecrep/epoch/sampling_schedule.h"
 #include "libspecrep/guest/guest.h"
 #include "libspecrep/wire/link.h"
+#include "libspecrep/wire/page_codec.h"
 
 namespace specrep::epoch {
 
@@ -23,6 +24,10 @@ struct PrimaryOptions {
   Duration epoch_length = std::chrono::milliseconds(200);
   // The backup is given up when nothing, heartbeats included, came from it for this long.
   Duration heartbeat_timeout = std::chrono::milliseconds(1000);
+  // Pages that primary and backup each keep as they were last sent, so that a change to one is
+  // sent as a difference (64 MiB). 0: none.
+  std::uint32_t delta_cache_pages = 16384;
+  bool compress = true;  // false: pages go as they are, but for those that are zero
   // Compare all memory at every n-th epoch; 0: never.
   unsigned verify_every = 0;
 };
@@ -139,6 +144,9 @@ class PrimaryEngine {
   std::vector<Gfn> round_gfns_;
   std::size_t round_done_ = 0;
   std::uint64_t first_copy_bytes_ = 0;
+
+  // The first copy has its own, without a cache: see page_codec.h.
+  wire::PageEncoder first_copy_encoder_, encoder_;
 
   PageBitmap present_;  // every gfn that ever had a page; what --verify compares
   PageBitmap sampled_;  // the newest sample

@@ -243,6 +243,9 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   options.policy.kind = model::policy_from_name(config.value("policy", "adaptive"));
   options.heartbeat_timeout = std::chrono::milliseconds(config.at("timeout_ms").get<unsigned>());
   options.verify_every = config.value("verify_every", 0u);
+  options.compress = config.value("compress", true);
+  constexpr std::uint32_t kPagesPerMib = (1 << 20) / kPageBytes;
+  options.delta_cache_pages = config.value("delta_cache_mib", 64u) * kPagesPerMib;
 
   std::unique_ptr<wire::Link> link;
   if (config.value("blackhole", false)) {

@@ -34,6 +34,7 @@ struct Options {
   std::string policy = "adaptive";
   bool blackhole = false;
   bool no_compression = false;
+  int delta_cache_mib = 64;
   bool no_network_buffer = false;
   bool no_disk_replication = false;
   bool unsafe = false;
@@ -68,6 +69,11 @@ void describe(CLI::App& app, Options& options) {
                "no backup: checkpoints go nowhere; needs -F, HOST may be left out");
   app.add_flag("-u,--no-compression", options.no_compression,
                "do not compress pages on the way to HOST");
+  app.add_option("--delta-cache", options.delta_cache_mib,
+                 "memory on each host for pages as last sent, so that changes to them are sent "
+                 "as differences, in MiB; 0: none [64]")
+      ->type_name("MIB")
+      ->check(CLI::Range(0, 1024));
   app.add_flag("-n,--no-network-buffer", options.no_network_buffer,
                "do not hold back network output; needs -F");
   app.add_flag("-d,--no-disk-replication", options.no_disk_replication,
@@ -239,6 +245,7 @@ int protect(int argc, char** argv) {
       {"blackhole", options.blackhole},
       {"compress", !options.no_compression},
       {"policy", options.policy},
+      {"delta_cache_mib", options.delta_cache_mib},
   };
   if (options.max_delay_ms) configuration["max_delay_ms"] = *options.max_delay_ms;
   if (options.max_overhead_percent)

@@ -36,9 +36,9 @@ PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock&
       clock_(clock),
       options_(std::move(options)),
       observer_(observer),
-      epoch_length_(options_.epoch),
-      encoder_(options_.delta_cache_pages, options_.compress),
       first_copy_encoder_(0, options_.compress),
+      encoder_(options_.delta_cache_pages, options_.compress),
+      epoch_length_(options_.epoch),
       policy_(model::make_policy(options_.policy, guest.gfn_count(), options_.oracle)) {
   const Gfn gfn_count = guest_.gfn_count();
   present_.resize(gfn_count);
@@ -146,6 +146,7 @@ void PrimaryEngine::begin() {
   start.set_gfn_count(guest_.gfn_count());
   start.set_domain_config_json(options_.domain_config_json);
   start.set_epoch_ms(static_cast<std::uint32_t>(milliseconds(epoch_length_.length())));
+  start.set_cache_pages(options_.compress ? options_.delta_cache_pages : 0);
   message.payload = guest_.stream_prologue();
   send(std::move(message));
 

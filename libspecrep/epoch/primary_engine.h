@@ -31,6 +31,10 @@ struct PrimaryOptions {
   const model::Oracle* oracle = nullptr;
   // The backup is given up when nothing, heartbeats included, came from it for this long.
   Duration heartbeat_timeout = std::chrono::milliseconds(1000);
+  // Pages that primary and backup each keep as they were last sent, so that a change to one is
+  // sent as a difference (64 MiB). 0: none.
+  std::uint32_t delta_cache_pages = 16384;
+  bool compress = true;  // false: pages go as they are, but for those that are zero
   // Compare all memory at every n-th epoch; 0: never.
   unsigned verify_every = 0;
 };
@@ -174,6 +178,9 @@ class PrimaryEngine {
   std::size_t round_done_ = 0;
   std::uint64_t first_copy_bytes_ = 0;
 
+  // The first copy has its own, without a cache: see page_codec.h.
+  wire::PageEncoder first_copy_encoder_, encoder_;
+
   PageBitmap present_;  // every gfn that ever had a page; what --verify compares
   PageBitmap sampled_;  // the newest sample, and the pages in it
   std::vector<Gfn> written_;
@@ -195,8 +202,6 @@ class PrimaryEngine {
   EpochLength epoch_length_;
   SamplingSchedule schedule_;
   Costs costs_;
-  wire::PageEncoder encoder_;
-  wire::PageEncoder first_copy_encoder_;  // without a cache: its pages are decoded much later
   std::unique_ptr<model::Policy> policy_;
   std::uint64_t queued_ever_ = 0;  // bytes
   TimePoint epoch_start_;

@@ -97,6 +97,13 @@ void Replica::start(wire::Message message) {
   constexpr Gfn kGfnCountMax = Gfn{1} << 40;
   if (start_->gfn_count() == 0 || start_->gfn_count() > kGfnCountMax)
     throw wire::ProtocolError("the primary named an impossible number of guest frames");
+  const std::uint64_t cache_bytes = std::uint64_t{start_->cache_pages()} * kPageBytes;
+  if (cache_bytes > options_.delta_cache_bytes_max)
+    throw Error("the primary wants this host to keep " + std::to_string(cache_bytes >> 20) +
+                    " MiB of pages as they were last sent; at most " +
+                    std::to_string(options_.delta_cache_bytes_max >> 20) + " MiB are allowed",
+                "give `xl remus-spec` a smaller --delta-cache");
+  decoder_.emplace(start_->gfn_count(), start_->cache_pages());
   restorer_.begin(*start_, std::move(message.payload));
   state_ = State::kCopying;
   link_.send([] {
@@ -119,9 +126,8 @@ void Replica::pages(wire::Message message) {
     throw wire::ProtocolError("the primary sent pages of epoch " + std::to_string(epoch) +
                               " while epoch " + std::to_string(committed_ + 1) + " is open");
   }
-  const wire::PagesView view(message, start_->gfn_count());
-  for (std::size_t i = 0; i < view.gfns().size(); ++i) stage_.put(view.gfns()[i], view.page(i));
-  versions_received_ += view.gfns().size();
+  versions_received_ += decoder_->decode(
+      message, [this](Gfn gfn, const std::byte* page) { stage_.put(gfn, page); });
   if (stage_.bytes() > options_.staging_bytes_max) {
     throw Error("the backup's memory for staged pages (" +
                     std::to_string(options_.staging_bytes_max >> 20) + " MiB) is full",

@@ -8,6 +8,7 @@
 #include "libspecrep/replica/restorer.h"
 #include "libspecrep/replica/stage.h"
 #include "libspecrep/wire/link.h"
+#include "libspecrep/wire/page_codec.h"
 
 namespace specrep::replica {
 
@@ -16,6 +17,8 @@ struct ReplicaOptions {
   Duration heartbeat_timeout = std::chrono::milliseconds(1000);
   // Memory for pages that are not committed; an epoch that needs more ends protection.
   std::size_t staging_bytes_max = 1024 * 1024 * 1024;
+  // Memory for pages as they were last sent; a primary that wants more is refused.
+  std::size_t delta_cache_bytes_max = 1024 * 1024 * 1024;
 };
 
 // The backup's half of protection: stages the pages of the epoch that the primary is in,
@@ -76,6 +79,7 @@ class Replica {
   State state_ = State::kWaiting;
   std::string reason_;
   std::optional<wire::Start> start_;
+  std::optional<wire::PageDecoder> decoder_;  // of the pages of all epochs but the first copy
   Stage stage_;
   std::uint64_t versions_received_ = 0;  // page versions since the last Checkpoint
   Epoch committed_ = 0;

@@ -27,8 +27,8 @@ class Restorer {
   // `prologue`: see guest::Guest::stream_prologue().
   virtual void begin(const wire::Start& start, std::vector<std::byte> prologue) = 0;
 
-  // Pages of the first copy. Takes the message that `pages` is a view of, so that it can be
-  // loaded later without another copy. Blocks while too much is queued.
+  // Pages of the first copy, encoded without a cache. Takes the message, so that it can be
+  // decoded and loaded later. Blocks while too much is queued. Throws ProtocolError.
   virtual void load(wire::Message message, Gfn gfn_count) = 0;
 
   // An epoch that is committed. Blocks while too much is queued.

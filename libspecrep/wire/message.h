@@ -11,10 +11,10 @@
 
 namespace specrep::wire {
 
-inline constexpr std::uint32_t kProtocolMin = 1;
-inline constexpr std::uint32_t kProtocolMax = 1;
+inline constexpr std::uint32_t kProtocolMin = 2;
+inline constexpr std::uint32_t kProtocolMax = 2;
 
-// Bits of Hello.features. None yet: page codecs and disks will be named here.
+// Bits of Hello.features. None yet: disks will be named here.
 inline constexpr std::uint64_t kFeatures = 0;
 
 inline constexpr std::size_t kEnvelopeBytesMax = 64 * 1024;

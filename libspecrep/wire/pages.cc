@@ -2,14 +2,10 @@
 
 #include <xxhash.h>
 
-#include <algorithm>
-#include <array>
 #include <cstring>
 
 namespace specrep::wire {
 namespace {
-
-constexpr std::array<std::byte, kPageBytes> kZeroPage{};
 
 // Runs in one Digests message. A run costs two varints of up to ten bytes, so that half of the
 // envelope is enough for these.
@@ -19,91 +15,8 @@ constexpr std::size_t kDigestsPerMessageMax = 65536;
 
 static_assert(kDigestRunsMax * 20 <= kEnvelopeBytesMax / 2);
 static_assert(kDigestsPerMessageMax * kDigestBytes <= kPayloadBytesMax);
-// A page number costs up to ten bytes, its encoding one.
-static_assert(kPagesPerMessageMax * 11 <= kEnvelopeBytesMax / 2);
-
-bool is_zero(const std::byte* page) { return std::memcmp(page, kZeroPage.data(), kPageBytes) == 0; }
 
 }  // namespace
-
-Message encode_pages(Epoch epoch, std::span<const Gfn> gfns, const std::byte* data) {
-  if (gfns.size() > kPagesPerMessageMax)
-    throw ProtocolError("a message would carry " + std::to_string(gfns.size()) +
-                        " pages; at most " + std::to_string(kPagesPerMessageMax) + " are allowed");
-  Message message;
-  auto* pages = message.envelope.mutable_pages();
-  pages->set_epoch(epoch);
-  std::array<bool, kPagesPerMessageMax> zero;
-  std::size_t raw_count = 0;
-  for (std::size_t i = 0; i < gfns.size(); ++i) {
-    if (i != 0 && gfns[i] <= gfns[i - 1])
-      throw ProtocolError("pages to be sent are not in ascending order");
-    pages->add_gfn_delta(i == 0 ? gfns[i] : gfns[i] - gfns[i - 1]);
-    zero[i] = is_zero(data + i * kPageBytes);
-    raw_count += !zero[i];
-  }
-  if (raw_count != gfns.size())
-    for (std::size_t i = 0; i < gfns.size(); ++i) pages->add_encoding(zero[i] ? ZERO : RAW);
-
-  message.payload.reserve(raw_count * kPageBytes);
-  // Neighbours that stay neighbours go in one copy.
-  for (std::size_t i = 0; i < gfns.size();) {
-    if (zero[i]) {
-      ++i;
-      continue;
-    }
-    std::size_t end = i + 1;
-    while (end < gfns.size() && !zero[end]) ++end;
-    message.payload.insert(message.payload.end(), data + i * kPageBytes, data + end * kPageBytes);
-    i = end;
-  }
-  return message;
-}
-
-PagesView::PagesView(const Message& message, Gfn gfn_count) {
-  if (!message.envelope.has_pages()) throw ProtocolError("a message with pages was expected");
-  const auto& pages = message.envelope.pages();
-  const auto count = static_cast<std::size_t>(pages.gfn_delta_size());
-  if (count > kPagesPerMessageMax)
-    throw ProtocolError("the peer sent " + std::to_string(count) +
-                        " pages in one message; at most " + std::to_string(kPagesPerMessageMax) +
-                        " are allowed");
-  const auto encodings = static_cast<std::size_t>(pages.encoding_size());
-  if (encodings != 0 && encodings != count)
-    throw ProtocolError("the peer sent " + std::to_string(count) + " pages with " +
-                        std::to_string(encodings) + " encodings");
-
-  epoch_ = pages.epoch();
-  gfns_.reserve(count);
-  pages_.reserve(count);
-  std::size_t used = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const Gfn delta = pages.gfn_delta(static_cast<int>(i));
-    const Gfn before = i == 0 ? 0 : gfns_.back();
-    if (i != 0 && delta == 0) throw ProtocolError("the peer sent pages out of order");
-    // Written so that no sum can overflow: before is below gfn_count already.
-    if (delta >= gfn_count - before)
-      throw ProtocolError("the peer sent a page beyond the guest's " + std::to_string(gfn_count));
-    gfns_.push_back(before + delta);
-
-    const int encoding = encodings == 0 ? RAW : pages.encoding(static_cast<int>(i));
-    if (encoding == ZERO) {
-      pages_.push_back(kZeroPage.data());
-    } else if (encoding == RAW) {
-      if (message.payload.size() - used < kPageBytes)
-        throw ProtocolError("the peer sent pages with too short a payload");
-      pages_.push_back(message.payload.data() + used);
-      used += kPageBytes;
-    } else {
-      throw ProtocolError("the peer sent a page in the unknown encoding " +
-                          std::to_string(encoding));
-    }
-  }
-  if (used != message.payload.size())
-    throw ProtocolError("the peer sent pages with " +
-                        std::to_string(message.payload.size() - used) +
-                        " bytes of payload too many");
-}
 
 std::vector<Message> encode_digests(Epoch epoch, std::span<const Gfn> gfns,
                                     std::span<const std::byte> digests) {

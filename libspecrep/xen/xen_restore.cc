@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/page_codec.h"
 #include "libspecrep/xen/stream_records.h"
 
 namespace specrep::xen {
@@ -128,8 +128,8 @@ void XenRestore::enqueue(Work work, std::size_t bytes) {
 }
 
 void XenRestore::load(wire::Message message, Gfn gfn_count) {
-  const wire::PagesView checked(message, gfn_count);
-  enqueue(Load{std::move(message), gfn_count}, checked.gfns().size() * kPageBytes);
+  const std::size_t pages = wire::check_pages(message, gfn_count);
+  enqueue(Load{std::move(message), gfn_count}, pages * kPageBytes);
 }
 
 void XenRestore::apply(replica::CommittedEpoch epoch) {
@@ -198,11 +198,15 @@ void XenRestore::write_all(std::span<const std::byte> bytes) {
 }
 
 void XenRestore::write_load(const Load& load) {
-  const wire::PagesView view(load.message, load.gfn_count);
+  load_arena_.resize(wire::kPagesPerMessageMax * kPageBytes);
   std::vector<replica::Stage::Page> pages;
-  pages.reserve(view.gfns().size());
-  for (std::size_t i = 0; i < view.gfns().size(); ++i)
-    pages.push_back({view.gfns()[i], view.page(i)});
+  pages.reserve(wire::kPagesPerMessageMax);
+  wire::PageDecoder decoder(load.gfn_count, 0);
+  decoder.decode(load.message, [&](Gfn gfn, const std::byte* page) {
+    std::byte* const copy = load_arena_.data() + pages.size() * kPageBytes;
+    std::memcpy(copy, page, kPageBytes);
+    pages.push_back({gfn, copy});
+  });
   write_pages(pages);
 }
 

@@ -92,6 +92,8 @@ class XenRestore final : public replica::Restorer {
   std::uint32_t domid_;
   libxl_asyncop_how how_{};
 
+  std::vector<std::byte> load_arena_;  // the feeder's, for pages of the first copy
+
   std::thread feeder_;
   std::thread libxl_thread_;
   bool begun_ = false;

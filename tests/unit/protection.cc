@@ -37,6 +37,20 @@ BOOST_AUTO_TEST_CASE(every_commit_has_the_memory_of_its_checkpoint) {
   BOOST_TEST(world.observer.reports.back().residual_pages == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(a_page_cache_smaller_than_the_residual_brings_the_same_memory) {
+  for (const std::uint32_t cache_pages : {0, 1, 7, 64}) {
+    World world(64, {.delta_cache_pages = cache_pages, .compress = cache_pages != 1});
+    world.run_until_committed(1);
+    for (Epoch epoch = 2; epoch < 12; ++epoch) {
+      for (Gfn gfn = epoch; gfn < epoch + 20; ++gfn)
+        world.guest.write(gfn, static_cast<unsigned char>((epoch * gfn / 3) % 5));
+      world.run_until_committed(epoch);
+      for (Gfn gfn = 0; gfn < 64; ++gfn)
+        BOOST_TEST(world.restorer.memory[gfn] == world.guest.page(gfn));
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(pages_written_before_a_sample_are_still_in_the_residual) {
   World world;
   world.run_until_committed(1);
@@ -232,6 +246,8 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 
 // A replica that is fed by hand.
 struct Fed {
+  static constexpr std::uint32_t kCachePages = 8;
+
   explicit Fed(replica::ReplicaOptions options = {})
       : replica(link, restorer, clock, options) {
     Link::join(link, primary);
@@ -245,6 +261,7 @@ struct Fed {
   }
   void start(Gfn gfn_count = 16) {
     wire::Message message;
+    message.envelope.mutable_start()->set_cache_pages(kCachePages);
     message.envelope.mutable_start()->set_guest_name("g");
     message.envelope.mutable_start()->set_gfn_count(gfn_count);
     message.payload = {std::byte{'P'}};
@@ -252,7 +269,7 @@ struct Fed {
   }
   void page(Epoch epoch, Gfn gfn, unsigned char value) {
     const Page data(kPageBytes, std::byte{value});
-    take(wire::encode_pages(epoch, std::span(&gfn, 1), data.data()));
+    take((epoch == 0 ? first_copy_encoder : encoder).encode(epoch, {&gfn, 1}, data.data()));
   }
   void checkpoint(Epoch epoch, std::uint64_t pages, std::size_t state_bytes = 3) {
     wire::Message message;
@@ -278,6 +295,7 @@ struct Fed {
   ManualClock clock;
   Link link{clock}, primary{clock};
   Restorer restorer;
+  wire::PageEncoder first_copy_encoder{0, true}, encoder{kCachePages, true};
   replica::Replica replica;
 };
 
@@ -303,6 +321,26 @@ BOOST_AUTO_TEST_CASE(the_newest_version_of_a_page_in_an_epoch_counts) {
   fed.checkpoint(1, 2);
   BOOST_TEST(fed.restorer.memory[4] == Page(kPageBytes, std::byte{2}));
   BOOST_TEST(fed.answer()->envelope.commit().epoch() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_page_that_did_not_change_counts_and_is_not_staged) {
+  Fed fed;
+  fed.start();
+  fed.page(1, 4, 1);
+  fed.checkpoint(1, 1);
+  fed.page(2, 4, 1);
+  BOOST_TEST(fed.encoder.last().pages[wire::UNCHANGED] == 1u);
+  BOOST_TEST(fed.replica.staged_pages() == 0u);
+  fed.checkpoint(2, 1);
+  BOOST_TEST(fed.replica.committed() == 2u);
+  BOOST_TEST(fed.restorer.memory[4] == Page(kPageBytes, std::byte{1}));
+}
+
+BOOST_AUTO_TEST_CASE(a_page_cache_that_is_too_large_is_refused) {
+  Fed fed({.delta_cache_bytes_max = (Fed::kCachePages - 1) * kPageBytes});
+  BOOST_CHECK_THROW(fed.start(), Error);
+  BOOST_TEST(!fed.restorer.begun);
+  BOOST_TEST(!fed.answer()->envelope.failure().advice().empty());
 }
 
 BOOST_AUTO_TEST_CASE(silence_before_a_commit_discards) {

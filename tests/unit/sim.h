@@ -9,6 +9,7 @@
 
 #include "libspecrep/epoch/primary_engine.h"
 #include "libspecrep/replica/replica.h"
+#include "libspecrep/wire/page_codec.h"
 #include "libspecrep/wire/pages.h"
 
 // A world without Xen for the core's tests: a clock that stands still until it is moved, a
@@ -137,8 +138,8 @@ class Restorer final : public replica::Restorer {
     begun = !prologue.empty();
   }
   void load(wire::Message message, Gfn gfn_count) override {
-    const wire::PagesView view(message, gfn_count);
-    for (std::size_t i = 0; i < view.gfns().size(); ++i) put(view.gfns()[i], view.page(i));
+    wire::PageDecoder(gfn_count, 0).decode(
+        message, [this](Gfn gfn, const std::byte* page) { put(gfn, page); });
   }
   void apply(replica::CommittedEpoch epoch) override {
     for (const auto& page : epoch.pages.sorted()) put(page.gfn, page.data);

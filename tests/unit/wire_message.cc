@@ -164,7 +164,7 @@ BOOST_AUTO_TEST_CASE(highest_common_version_and_features) {
 BOOST_AUTO_TEST_CASE(version_mismatch_says_who_must_be_renewed) {
   BOOST_CHECK_EXCEPTION(negotiate(hello_from(kProtocolMax + 1, kProtocolMax + 2)), Error,
                         [](const Error& e) {
-                          return says("far (specrep 9) needs protocol 2 to 3")(e) &&
+                          return says("far (specrep 9) needs protocol 3 to 4")(e) &&
                                  e.advice() == "install a newer specrep on this host";
                         });
   BOOST_CHECK_EXCEPTION(negotiate(hello_from(0, kProtocolMin - 1)), Error, [](const Error& e) {

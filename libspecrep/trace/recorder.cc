@@ -251,7 +251,8 @@ TimePoint Recorder::take_sample() {
   const Duration ran = clock_.now() - resumed_;
   Paused paused(hooks_);
   fetch_dirty();
-  sample.ran_us = microseconds32(ran);
+  // Differences of sums, so that what is cut off does not add up.
+  sample.ran_us = static_cast<std::uint32_t>(microseconds(ran_ + ran) - microseconds(ran_));
   sample.cost_us = microseconds32(cleaning_);
   sample.pages.reserve(gfns_.size());
   const TimePoint before = clock_.now();

@@ -272,8 +272,8 @@ void print(const std::string& path, const Info& info) {
     add(number(double(info.grid.back() - info.grid[i]) / 1000), info.by_grid[i]);
   add("all", all);
   std::cout << table.text()
-            << "PAGES: a sample. SAME to ZERO: share of pages with no line changed, at most 1, 4 "
-               "and 16\nlines, and all zero. PACKED: bytes a page.\n";
+            << "PAGES: a sample. SAME to ZERO: the share of pages with no line changed, at\n"
+               "most 1, 4 and 16, and that are all zero. PACKED: bytes a page.\n";
 }
 
 void info(const std::vector<std::string>& files, bool as_json) {

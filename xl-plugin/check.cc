@@ -4,10 +4,10 @@
 
 #include "libspecrep/error.h"
 #include "libspecrep/xen/survey.h"
+#include "tools/table.h"
 #include "xl-plugin/command.h"
 #include "xl-plugin/console.h"
 #include "xl-plugin/far_side.h"
-#include "xl-plugin/table.h"
 
 namespace specrep::xl {
 
@@ -25,7 +25,7 @@ std::string severity_text(const wire::Finding& finding) {
 }
 
 void print_table(const std::vector<wire::Finding>& findings) {
-  Table table({{""}, {"SUBJECT", false, 30}, {"FINDING"}});
+  tools::Table table({{""}, {"SUBJECT", false, 30}, {"FINDING"}});
   for (const wire::Finding& finding : findings) {
     table.add({severity_text(finding), finding.subject(), finding.what()});
     if (!finding.advice().empty()) table.note("-> " + finding.advice());

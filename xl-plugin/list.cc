@@ -8,8 +8,8 @@
 
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
+#include "tools/table.h"
 #include "xl-plugin/command.h"
-#include "xl-plugin/table.h"
 
 namespace specrep::xl {
 
@@ -35,7 +35,7 @@ nlohmann::json to_json(const xen::Protection& p) {
 }
 
 void print_table(const std::vector<xen::Protection>& protections) {
-  Table table({{"NAME", false, 16},
+  tools::Table table({{"NAME", false, 16},
                {"ID", true},
                {"ROLE"},
                {"STATE"},

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace specrep::xl {
+namespace specrep::tools {
 
 inline constexpr std::size_t kScreenColumns = 80;
 
@@ -39,4 +39,4 @@ class Table {
   std::vector<Row> rows_;
 };
 
-}  // namespace specrep::xl
+}  // namespace specrep::tools

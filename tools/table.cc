@@ -1,9 +1,9 @@
-#include "xl-plugin/table.h"
+#include "tools/table.h"
 
 #include <algorithm>
 #include <cassert>
 
-namespace specrep::xl {
+namespace specrep::tools {
 
 namespace {
 
@@ -88,4 +88,4 @@ std::string Table::text() const {
   return out;
 }
 
-}  // namespace specrep::xl
+}  // namespace specrep::tools

@@ -1,13 +1,13 @@
 #include <boost/test/unit_test.hpp>
 #include <sstream>
 
-#include "xl-plugin/table.h"
+#include "tools/table.h"
 
 namespace {
 
-using specrep::xl::kScreenColumns;
-using specrep::xl::Table;
-using specrep::xl::wrap;
+using specrep::tools::kScreenColumns;
+using specrep::tools::Table;
+using specrep::tools::wrap;
 
 std::size_t widest_line(const std::string& text) {
   std::istringstream lines(text);
@@ -18,7 +18,7 @@ std::size_t widest_line(const std::string& text) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(xl_table)
+BOOST_AUTO_TEST_SUITE(tools_table)
 
 BOOST_AUTO_TEST_CASE(text_is_broken_at_blanks_and_long_words_where_they_must) {
   const std::vector<std::string> words = {"one two", "three"};

@@ -183,6 +183,8 @@ def main_ask(address, port, line, timeout_s):
     if connection is None:
         return 1
     try:
+        # A workload's guest has more to do than to answer; in virtual time that can take many seconds.
+        connection.set_timeout(float(timeout_s))
         print(connection.ask(line))
     except OSError:
         # A guest that powers off or crashes as asked has no answer to give.

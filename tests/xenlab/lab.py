@@ -25,8 +25,8 @@ CLOCK_TRIES = 5
 class Lab:
     """The lab in one folder. It goes on when this object is gone; Lab.attach() finds it again.
 
-    `guest` is the guest that runs on host 1 from the start (None for none), and
-    `virtual_time` tells whether the hosts' time passes with their instructions.
+    `guest` is the guest that runs on host 1 from the start (None for none; it may be a
+    workload), and `virtual_time` tells whether the hosts' time passes with their instructions.
     """
 
     CLIENT_ADDRESS = CLIENT_ADDRESS
@@ -42,12 +42,15 @@ class Lab:
         self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
 
     @classmethod
-    def start(cls, folder, guest=None, virtual_time=False):
-        """Starts a fresh lab from snapshots (which are made if missing)."""
+    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False):
+        """Starts a fresh lab from snapshots (which are made if missing).
+
+        `hosts` are the ones that get power; `full_load` lets a workload run without pauses.
+        """
         folder = pathlib.Path(folder)
         if (folder / "lab.json").exists():
             raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
-        snapshots = ensure_snapshots(guest, virtual_time)
+        snapshots, guest_disk = ensure_snapshots(guest, virtual_time, full_load)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         lab = cls(folder, guest, virtual_time)
@@ -55,9 +58,9 @@ class Lab:
             (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time}))
             with phase("starting the lab from its snapshots"):
                 lab.network.up()
-                for host, machine in lab.machines.items():
-                    machine.restore(snapshots[host])
-                in_parallel(lab._greet, HOSTS)
+                for host in hosts:
+                    lab.machines[host].restore(snapshots[host], guest_disk=guest_disk)
+                in_parallel(lab._greet, hosts)
                 if guest:
                     lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
@@ -178,6 +181,10 @@ class Lab:
     def ask(self, address, line, timeout=GUEST_ANSWER_TIMEOUT_S):
         """One line to the counter's port ("peek", "next", "dirty 100"), one answer, no lasting connection."""
         return ask(self.network, address, line, timeout_s(timeout, self.virtual_time))
+
+    def workload(self, timeout=GUEST_ANSWER_TIMEOUT_S):
+        """What the workload says of itself: a dictionary with "operations" since it started, "uptime_s", ..."""
+        return json.loads(self.ask(self.GUEST_ADDRESSES[self.guest], "", timeout))
 
     def guest_power(self, address, what):
         """Makes the guest do "poweroff", "reboot" or "crash" to itself."""

@@ -2,6 +2,7 @@
 
 A snapshot of a host is a folder of three files, never written again:
   disk.qcow2  what its disk had more than the image
+  guest.qcow2 the same for the disk of its guest, if it has one
   ram         its memory, which a restored host maps privately: the file is
               not read but paged in, and all copies share it
   device      everything else, as QEMU's migration stream
@@ -26,6 +27,10 @@ CPU = "max,-smap,-smep,-la57,-rdtscp,-xsave,-avx,-avx2"
 XEN_OPTIONS = ("console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
                "loglvl=all guest_loglvl=all spec-ctrl=no bootscrub=0")
 DOM0_OPTIONS = "root=/dev/vda rw console=hvc0 quiet mitigations=off net.ifnames=0 systemd.show_status=no"
+
+DISK = "disk.qcow2"
+GUEST_DISK = "guest.qcow2"
+GUEST_DISK_SIZE = "4G"
 
 MONITOR_TIMEOUT_S = 120
 QUIT_TIMEOUT_S = 30
@@ -60,21 +65,32 @@ class Machine:
     def serial_log(self):
         return self.folder / "serial.log"
 
-    def boot(self, ram_file=None):
-        """Starts from power-off, with the disk as it is. With `ram_file` it can be snapshotted."""
+    def boot(self, ram_file=None, guest_disk=False):
+        """Starts from power-off, with the disks as they are. With `ram_file` it can be snapshotted.
+
+        With `guest_disk` it gets /dev/vdb, still empty, for a guest.
+        """
         self.folder.mkdir(exist_ok=True)
-        if not (self.folder / "disk.qcow2").exists():
-            self._make_disk(self.image / "base.img", "raw")
+        if not (self.folder / DISK).exists():
+            self._make_disk(DISK, self.image / "base.img")
+            if guest_disk:
+                run(["qemu-img", "create", "-q", "-f", "qcow2", self.folder / GUEST_DISK, GUEST_DISK_SIZE],
+                    "make a guest's disk")
         if ram_file is None:
             backend = "memory-backend-ram,prealloc=off"
         else:
             backend = f"memory-backend-file,mem-path={ram_file},share=on"
         self._start(backend, [])
 
-    def restore(self, snapshot, ram_file=None):
-        """Goes on from a snapshot. With `ram_file`, a copy of the memory, it can be snapshotted again."""
+    def restore(self, snapshot, ram_file=None, guest_disk=None):
+        """Goes on from a snapshot. With `ram_file`, a copy of the memory, it can be snapshotted again.
+
+        `guest_disk` (an image, or another snapshot's disk) is what /dev/vdb is to hold, if the host has one.
+        """
         self.folder.mkdir(exist_ok=True)
-        self._make_disk(snapshot / "disk.qcow2", "qcow2")
+        self._make_disk(DISK, snapshot / DISK)
+        if guest_disk:
+            self._make_disk(GUEST_DISK, guest_disk)
         if ram_file is None:
             backend = f"memory-backend-file,mem-path={snapshot}/ram,share=off"
         else:
@@ -96,7 +112,9 @@ class Machine:
             monitor.wait_until_migrated()
             monitor.command("quit")
         self._wait_until_gone()
-        shutil.move(self.folder / "disk.qcow2", snapshot / "disk.qcow2")
+        for disk in (DISK, GUEST_DISK):
+            if (self.folder / disk).exists():
+                shutil.move(self.folder / disk, snapshot / disk)
         # Xen zeroes the memory that it frees: holes in the file are the same and cost nothing.
         run(["fallocate", "--dig-holes", snapshot / "ram"], "shrink a host's memory file")
 
@@ -116,9 +134,10 @@ class Machine:
             return None
         return pid if str(self._pid_file).encode() in words else None
 
-    def _make_disk(self, backing, backing_format):
+    def _make_disk(self, name, backing):
+        backing_format = "qcow2" if backing.suffix == ".qcow2" else "raw"
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", os.path.realpath(backing),
-             "-F", backing_format, self.folder / "disk.qcow2"], "make a host's disk")
+             "-F", backing_format, self.folder / name], "make a host's disk")
 
     def _start(self, memory_backend, options):
         argv = ["qemu-system-x86_64", "-name", f"xen{self.number}", "-pidfile", self._pid_file,
@@ -129,7 +148,10 @@ class Machine:
                 "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
                 "-kernel", self.image / "xen.elf", "-append", XEN_OPTIONS,
                 "-initrd", self._modules(),
-                "-drive", f"file={self.folder}/disk.qcow2,if=virtio,format=qcow2,cache=writeback"]
+                "-drive", f"file={self.folder}/{DISK},if=virtio,format=qcow2,cache=writeback"]
+        if (self.folder / GUEST_DISK).exists():
+            # A guest's database flushes all the time, and this machine's disk is not what is measured.
+            argv += ["-drive", f"file={self.folder}/{GUEST_DISK},if=virtio,format=qcow2,cache=unsafe"]
         for purpose in PURPOSES:
             argv += ["-netdev", f"tap,id={purpose},ifname={tap(purpose, self.number)},script=no,downscript=no",
                      "-device", f"virtio-net-pci,netdev={purpose},mac={mac(purpose, self.number)},romfile="]

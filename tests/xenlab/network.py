@@ -15,7 +15,10 @@ from common import run
 PURPOSES = ("mgmt", "rep", "guest")
 HOSTS = (1, 2)
 CLIENT_ADDRESS = "192.168.88.254"
-GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52"}
+WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler")
+GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52",
+                   # One runs at a time, so they share one.
+                   **{workload: "192.168.88.53" for workload in WORKLOADS}}
 
 
 def management_address(host):

@@ -2,6 +2,9 @@
 
   booted     both hosts, ready for work
   pvh, hvm   host 1 with that guest, paused; host 2 is the one of `booted`
+  booted-disk, and oltp, mail, ...
+             the same for the guests that run workloads (workloads.py), which need a disk;
+             oltp-full, ... are under a load without pauses
 and the same with -vt for virtual time, which a snapshot cannot change.
 """
 
@@ -11,11 +14,12 @@ import os
 import pathlib
 import tempfile
 
+import workloads
 from client import ask
 from common import HERE, cache_dir, digest, lock, phase
 from image import ensure_image, recipe_digest
-from machine import Machine, qemu_version
-from network import GUEST_ADDRESSES, HOSTS, Network
+from machine import GUEST_DISK, Machine, qemu_version
+from network import GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
 from ssh import Shell
 
 BOOT_TIMEOUT_S = 240
@@ -34,20 +38,31 @@ def timeout_s(real_timeout_s, virtual_time):
     return real_timeout_s * (VIRTUAL_TIME_FACTOR if virtual_time else 1)
 
 
-def ensure_snapshots(guest, virtual_time):
-    """Returns {host: its snapshot's folder} for a lab with that guest (or None) on host 1."""
+def ensure_snapshots(guest, virtual_time, full_load=False):
+    """Returns what a lab with that guest (or None) on host 1 starts from.
+
+    That is {host: its snapshot's folder}, and the guest's disk for both hosts (or None).
+    """
     image = ensure_image()
     suffix = "-vt" if virtual_time else ""
     parent = cache_dir() / recipe_digest() / f"states-{_states_digest()}"
     parent.mkdir(parents=True, exist_ok=True)
-    booted = parent / f"booted{suffix}"
+    has_disk = guest in WORKLOADS
+    booted = parent / f"booted{'-disk' if has_disk else ''}{suffix}"
     snapshots = {host: booted / f"host{host}" for host in HOSTS}
-    _ensure(booted, lambda work: _boot(work, image, virtual_time))
-    if guest:
+    _ensure(booted, lambda work: _boot(work, image, virtual_time, has_disk))
+    if not guest:
+        return snapshots, None
+    if has_disk:
+        disk_image = workloads.ensure_image()
+        running = parent / f"{guest}{'-full' if full_load else ''}-{workloads.digest_of(guest)}{suffix}"
+        _ensure(running, lambda work: _start_workload(work, image, virtual_time, snapshots[1], disk_image,
+                                                      guest, full_load))
+    else:
         running = parent / f"{guest}{suffix}"
         _ensure(running, lambda work: _start_guest(work, image, virtual_time, snapshots[1], guest))
-        snapshots[1] = running / "host1"
-    return snapshots
+    snapshots[1] = running / "host1"
+    return snapshots, snapshots[1] / GUEST_DISK if has_disk else None
 
 
 def _states_digest():
@@ -64,10 +79,10 @@ def _ensure(state, make):
                 os.rename(pathlib.Path(work) / "out", state)
 
 
-def _boot(work, image, virtual_time):
+def _boot(work, image, virtual_time, guest_disk):
     with _workshop(image, virtual_time, HOSTS) as hosts:
         for machine, _ in hosts:
-            machine.boot(ram_file=_snapshot_folder(work, machine) / "ram")
+            machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk)
         in_parallel(lambda host: _wait_until_booted(host[1], virtual_time), hosts)
         for machine, shell in hosts:
             _freeze(work, machine, shell)
@@ -81,10 +96,28 @@ def _start_guest(work, image, virtual_time, booted, guest):
         shell.connect(limit_s)
         shell.run(f"xl create /root/{guest}.cfg", limit_s)
         ask(machine.network, GUEST_ADDRESSES[guest], "peek", limit_s)
-        # QEMU saves a CPU that is inside a nested guest, but refuses to load it: "vCPU set in
-        # guest-mode inconsistent with migrated kernel nested state". Lab.start() lets it run.
-        shell.run(f"xl pause {guest}", limit_s)
-        _freeze(work, machine, shell)
+        _freeze_paused(work, machine, shell, guest, limit_s)
+
+
+def _start_workload(work, image, virtual_time, booted, disk_image, workload, full_load):
+    with _workshop(image, virtual_time, [1]) as hosts:
+        machine, shell = hosts[0]
+        machine.restore(booted, _snapshot_folder(work, machine) / "ram", disk_image)
+        limit_s = timeout_s(GUEST_TIMEOUT_S, virtual_time)
+        shell.connect(limit_s)
+        for name, content in workloads.guest_files(image, work, workload, virtual_time, full_load).items():
+            with open(content, "rb") as file:
+                shell.run(f"cat > /root/{name}", limit_s, stdin=file)
+        shell.run(f"xl create /root/{workload}.cfg", limit_s)
+        workloads.warm_up(machine.network, workload, limit_s)
+        _freeze_paused(work, machine, shell, workload, limit_s)
+
+
+def _freeze_paused(work, machine, shell, guest, limit_s):
+    # QEMU saves a CPU that is inside a nested guest, but refuses to load it: "vCPU set in
+    # guest-mode inconsistent with migrated kernel nested state". Lab.start() lets it run.
+    shell.run(f"xl pause {guest}", limit_s)
+    _freeze(work, machine, shell)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ int main(int argc, char** argv) {
   specrep::tools::add_record(app);
 #endif
   specrep::tools::add_info(app);
+  specrep::tools::add_eval(app);
+  specrep::tools::add_plot(app);
+  specrep::tools::add_pack(app);
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   int status = 1;

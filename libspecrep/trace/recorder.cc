@@ -100,8 +100,20 @@ class Recorder::OldPages {
 
 class Recorder::Packer {
  public:
-  // `old` may be nullptr.
+  // `old` may be nullptr. As the page codec does: contents that were replaced pack better by
+  // themselves than as a difference.
   std::uint8_t packed(const std::byte* page, const std::byte* old, std::uint64_t lines) {
+    std::size_t stored = packed_bytes(page, old, lines);
+    if (old && std::popcount(lines) > kFewLines)
+      stored = std::min(stored, packed_bytes(page, nullptr, lines));
+    return static_cast<std::uint8_t>(std::min<std::size_t>(
+        (stored + kPackedUnitBytes - 1) / kPackedUnitBytes, kPackedMax));
+  }
+
+ private:
+  static constexpr int kFewLines = 16;
+
+  std::size_t packed_bytes(const std::byte* page, const std::byte* old, std::uint64_t lines) {
     std::size_t bytes = 0;
     for (std::uint64_t left = lines; left != 0; left &= left - 1) {
       const std::size_t at = static_cast<std::size_t>(std::countr_zero(left)) * kLineBytes;
@@ -114,12 +126,9 @@ class Recorder::Packer {
     LZ4_resetStream_fast(stream_.get());
     const int got = LZ4_compress_fast_continue(stream_.get(), reinterpret_cast<const char*>(in_),
                                                out_, static_cast<int>(bytes), sizeof out_, 1);
-    const std::size_t stored = got <= 0 ? bytes : std::min<std::size_t>(bytes, got);
-    return static_cast<std::uint8_t>(std::min<std::size_t>(
-        (stored + kPackedUnitBytes - 1) / kPackedUnitBytes, kPackedMax));
+    return got <= 0 ? bytes : std::min<std::size_t>(bytes, static_cast<std::size_t>(got));
   }
 
- private:
   struct Free {
     void operator()(LZ4_stream_t* stream) const { LZ4_freeStream(stream); }
   };

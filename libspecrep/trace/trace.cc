@@ -45,7 +45,7 @@ constexpr std::size_t kSampleBytesMax = 10 + 5 + 5 + 5;
 constexpr std::size_t kBlockBytesMax =
     16 + kBlockSamples * kSampleBytesMax + (kBlockPages + kSamplePagesMax) * kPageBytesMax;
 static_assert(kBlockBytesMax < std::numeric_limits<std::uint32_t>::max() / 2);
-constexpr int kCompressionLevel = 19;
+constexpr int kFastLevel = 1, kSmallLevel = 19;
 
 struct FileHead {
   std::array<char, 8> magic;
@@ -131,8 +131,10 @@ std::vector<std::uint64_t> grid_us(std::uint32_t epoch_ms, std::uint32_t finest_
 
 // Writer
 
-Writer::Writer(const std::string& path, const TraceHeader& header)
-    : path_(path), gfn_count_(header.gfn_count()) {
+Writer::Writer(const std::string& path, const TraceHeader& header, Packing packing)
+    : path_(path),
+      level_(packing == Packing::kFast ? kFastLevel : kSmallLevel),
+      gfn_count_(header.gfn_count()) {
   if (gfn_count_ > kGfnCountMax) fail("the guest has too many frames for a trace");
   std::string encoded;
   if (!header.SerializeToString(&encoded) || encoded.size() > kHeaderBytesMax)
@@ -201,7 +203,7 @@ void Writer::flush_samples() {
 void Writer::write_block(std::uint32_t kind, const Bytes& data) {
   Bytes stored(ZSTD_compressBound(data.size()));
   const std::size_t bytes =
-      ZSTD_compress(stored.data(), stored.size(), data.data(), data.size(), kCompressionLevel);
+      ZSTD_compress(stored.data(), stored.size(), data.data(), data.size(), level_);
   if (ZSTD_isError(bytes)) fail(std::string("cannot pack it: ") + ZSTD_getErrorName(bytes));
   stored.resize(bytes);
   const BlockHead head{kind, static_cast<std::uint32_t>(bytes),

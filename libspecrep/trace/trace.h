@@ -69,11 +69,16 @@ struct Sample {
 // Throws Error for a grid that makes no sense.
 std::vector<std::uint64_t> grid_us(std::uint32_t epoch_ms, std::uint32_t finest_us);
 
+enum class Packing {
+  kFast,   // while a guest waits
+  kSmall,  // for keeping; fifty times the work
+};
+
 class Writer {
  public:
   // Replaces a file that is there. Throws Error, as all here.
-  Writer(const std::string& path, const TraceHeader& header);
-  // Packs and writes a block now and then, some tenths of a second's work.
+  Writer(const std::string& path, const TraceHeader& header, Packing packing = Packing::kFast);
+  // Packs and writes a block now and then.
   void append(const Sample& sample);
   // Without it the file counts as truncated.
   void finish();
@@ -85,6 +90,7 @@ class Writer {
 
   std::string path_;
   std::ofstream file_;
+  int level_;  // zstd's
   Gfn gfn_count_;
   std::uint64_t blocks_ = 0;
   std::uint64_t samples_ = 0, pages_ = 0, last_us_ = 0;

@@ -10,5 +10,8 @@ namespace specrep::tools {
 
 void add_record(CLI::App& app);  // only built with Xen
 void add_info(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_plot(CLI::App& app);
+void add_pack(CLI::App& app);
 
 }  // namespace specrep::tools

@@ -22,13 +22,13 @@ constexpr std::size_t kDeltaHeadBytes = kMaskBytes + kLengthBytes;
 
 // Above it a page goes RAW: what is saved would not be worth the receiver's work.
 constexpr std::size_t kEncodedBytesMax = kPageBytes - kPageBytes / 8;
-// A delta of so few lines is sent as it is: LZ4 of the whole page takes ten times as long, and
-// seldom makes less of it.
+// With a delta of so few lines the page itself is not tried: LZ4 of the whole page takes ten times
+// as long, and seldom makes less of it.
 constexpr std::size_t kSmallDeltaLines = 16;
 constexpr std::size_t kSmallDeltaBytes = kDeltaHeadBytes + kSmallDeltaLines * kLineBytes;
-// With more lines than that, LZ4 is tried on the difference if this share of its words is zero,
-// as it is when a counter in each record of a table moved on. In other differences, contents
-// that were replaced, it finds less than in the page itself.
+// LZ4 is tried on a difference if this share of its words is zero, as it is when a counter in
+// each record of a table moved on. In other differences, contents that were replaced, it finds
+// less than in the page itself.
 constexpr std::size_t kSparseShare = 4;
 
 // A page number costs up to ten bytes, its encoding one.
@@ -128,8 +128,7 @@ class Payload {
   explicit Payload(std::span<const std::byte> bytes) : left_(bytes) {}
   std::size_t left() const { return left_.size(); }
   const std::byte* take(std::size_t bytes) {
-    if (left_.size() < bytes)
-      throw ProtocolError("the peer sent pages with too short a payload");
+    if (left_.size() < bytes) throw ProtocolError("the peer sent pages with too short a payload");
     const auto* at = left_.data();
     left_ = left_.subspan(bytes);
     return at;
@@ -206,8 +205,8 @@ PageList::PageList(const Message& message, Gfn gfn_count) {
 
 // Exactly `size` bytes of what the page's LZ4 block holds.
 void decompress(const EncodedPage& page, std::byte* out, std::size_t size) {
-  const int got = LZ4_decompress_safe(lz4_in(page.bytes), lz4_out(out),
-                                      static_cast<int>(page.size), static_cast<int>(size));
+  const int got = LZ4_decompress_safe(lz4_in(page.bytes), lz4_out(out), static_cast<int>(page.size),
+                                      static_cast<int>(size));
   if (got < 0) refuse(page.gfn, "in LZ4 that cannot be decompressed");
   if (static_cast<std::size_t>(got) != size)
     refuse(page.gfn, "in LZ4 that makes " + std::to_string(got) + " bytes instead of " +
@@ -241,20 +240,18 @@ CodecCounters& CodecCounters::operator+=(const CodecCounters& other) {
 struct PageEncoder::Work {
   Work() { LZ4_initStream(&lz4, sizeof lz4); }
 
-  // At most `room` bytes to out; returns how many, 0 when it takes more.
-  std::size_t compress(const std::byte* in, std::size_t size, std::byte* out, std::size_t room) {
-    // Not LZ4_compress_fast_extState(): it clears 16 KiB each time, which takes longer than
-    // compressing a few lines.
+  // At most LZ4_COMPRESSBOUND(size) bytes to out; returns how many. Not by
+  // LZ4_compress_fast_extState(), and never with less room than the bound: both would clear
+  // 16 KiB of state each time, which takes longer than compressing a few lines.
+  std::size_t compress(const std::byte* in, std::size_t size, std::byte* out) {
     LZ4_resetStream_fast(&lz4);
     const int got = LZ4_compress_fast_continue(&lz4, lz4_in(in), lz4_out(out),
-                                               static_cast<int>(size), static_cast<int>(room), 1);
-    // After a failure only a full reset is safe, says lz4.h.
-    if (got <= 0) LZ4_initStream(&lz4, sizeof lz4);
-    return got > 0 ? static_cast<std::size_t>(got) : 0;
+                                               static_cast<int>(size), LZ4_COMPRESSBOUND(size), 1);
+    return static_cast<std::size_t>(got);
   }
 
-  // A delta to out, which has room for the longest; returns its size, or 0 when it would not
-  // save enough.
+  // A delta to out, which has kAttemptBytesMax; returns its size, or 0 when it would not save
+  // enough.
   std::size_t delta(std::uint64_t mask, const std::byte* before, const std::byte* page,
                     std::byte* out) {
     const auto size = static_cast<std::size_t>(std::popcount(mask)) * kLineBytes;
@@ -263,17 +260,15 @@ struct PageEncoder::Work {
       xor_line(difference.data() + at, before + line, page + line);
       at += kLineBytes;
     });
-    std::size_t length = 0;
-    if (size <= kSmallDeltaLines * kLineBytes || is_sparse(difference.data(), size))
-      length = compress(difference.data(), size, out + kDeltaHeadBytes, size - 1);
-    if (length == 0) {
-      if (kDeltaHeadBytes + size > kEncodedBytesMax) return 0;
-      length = size;
-      std::memcpy(out + kDeltaHeadBytes, difference.data(), size);
-    }
+    std::size_t length = size;
+    if (is_sparse(difference.data(), size))
+      length = compress(difference.data(), size, out + kDeltaHeadBytes);
+    length = std::min(length, size);
+    if (kDeltaHeadBytes + length > kEncodedBytesMax) return 0;
+    if (length == size) std::memcpy(out + kDeltaHeadBytes, difference.data(), size);
     store(mask, kMaskBytes, out);
     store(length, kLengthBytes, out + kMaskBytes);
-    return kDeltaHeadBytes + length <= kEncodedBytesMax ? kDeltaHeadBytes + length : 0;
+    return kDeltaHeadBytes + length;
   }
 
   void add(const std::byte* bytes, std::size_t size) {
@@ -285,13 +280,14 @@ struct PageEncoder::Work {
     payload_bytes += size;
   }
 
+  // The longest that an attempt at a page can come out, before it is given up.
+  static constexpr std::size_t kAttemptBytesMax = kDeltaHeadBytes + LZ4_COMPRESSBOUND(kPageBytes);
+
   LZ4_stream_t lz4;
   std::array<std::byte, kPageBytes> difference;
-  std::array<std::byte, kPageBytes> second;  // a second attempt at a page
-  // What was encoded for this message: at most kEncodedBytesMax a page, and room for an attempt
-  // at the last one that comes out longer.
-  std::array<std::byte, kPagesPerMessageMax * kEncodedBytesMax + kDeltaHeadBytes + kPageBytes>
-      encoded;
+  std::array<std::byte, kAttemptBytesMax> second;  // a second attempt at a page
+  // What was encoded for this message, with room for one attempt more.
+  std::array<std::byte, kPagesPerMessageMax * kEncodedBytesMax + kAttemptBytesMax> encoded;
   std::size_t encoded_bytes = 0;
   // The payload: of `encoded`, and of the caller's pages.
   std::vector<std::span<const std::byte>> pieces;
@@ -366,10 +362,8 @@ PageEncoding PageEncoder::encode_page(Gfn gfn, const std::byte* page) {
     if (size == 0 || size > kSmallDeltaBytes) {
       // The delta stays if LZ4 needs as much.
       std::byte* const attempt = size == 0 ? out : work_->second.data();
-      const std::size_t room = (size == 0 ? kEncodedBytesMax : size - 1) - kLengthBytes;
-      const std::size_t length =
-          work_->compress(page, kPageBytes, attempt + kLengthBytes, room);
-      if (length != 0) {
+      const std::size_t length = work_->compress(page, kPageBytes, attempt + kLengthBytes);
+      if (kLengthBytes + length < (size == 0 ? kEncodedBytesMax + 1 : size)) {
         store(length, kLengthBytes, attempt);
         encoding = LZ4;
         size = kLengthBytes + length;

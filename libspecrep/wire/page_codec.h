@@ -97,8 +97,7 @@ class PageDecoder {
   //
   // Throws ProtocolError for whatever no encoder makes: at once and without a call for what
   // check_pages() finds, else at the page. Nothing is undone then: the link is dead.
-  std::size_t decode(const Message& message,
-                     const std::function<void(Gfn, const std::byte*)>& put);
+  std::size_t decode(const Message& message, const std::function<void(Gfn, const std::byte*)>& put);
 
  private:
   // Where the page's new contents go: into the cache, or aside.

@@ -299,11 +299,20 @@ void run_history(unsigned seed, std::size_t guest_pages, std::size_t cache_pages
     for (const Gfn gfn : gfns) {
       Page& page = guest[gfn];
       switch (random() % 10) {
-        case 0: page = filled(0); break;
-        case 1: page = filled(static_cast<int>(random() % 3)); break;
-        case 2: page = noise(random); break;
-        case 3: page = text(random); break;
-        case 4: break;
+        case 0:
+          page = filled(0);
+          break;
+        case 1:
+          page = filled(static_cast<int>(random() % 3));
+          break;
+        case 2:
+          page = noise(random);
+          break;
+        case 3:
+          page = text(random);
+          break;
+        case 4:
+          break;
         case 5:
           for (std::size_t at = random() % 64; at < kPageBytes; at += kLineBytes) flip(page, at);
           break;

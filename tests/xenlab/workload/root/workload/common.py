@@ -59,28 +59,28 @@ def wait_until(predicate, what):
         time.sleep(POLL_S)
 
 
-def clients(number, make, rate, count):
+def clients(number, make, rate, count, gap_s=random.expovariate):
     """Starts client processes that together do `rate` operations a second (0: as many as they can).
 
     `make(index)` is called in each process and returns a function that does one operation.
+    `gap_s(rate)` is the time between two: by default like independent users'.
     """
     for index in range(number):
         if os.fork() == 0:
             try:
                 random.seed(index)
-                _run(make(index), rate / number, lambda: count.add(index))
+                _run(make(index), rate and (lambda: gap_s(rate / number)), lambda: count.add(index))
             except BaseException:
                 traceback.print_exc()
                 sys.stderr.flush()
             os._exit(1)
 
 
-def _run(operate, rate, done):
+def _run(operate, gap_s, done):
     due_s = time.monotonic()
     while True:
-        if rate:
-            # Like independent users: they do not wait for each other.
-            due_s = max(due_s + random.expovariate(rate), time.monotonic() - LATE_MAX_S)
+        if gap_s:
+            due_s = max(due_s + gap_s(), time.monotonic() - LATE_MAX_S)
             time.sleep(max(0, due_s - time.monotonic()))
         operate()
         done()

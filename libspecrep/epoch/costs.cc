@@ -73,6 +73,7 @@ std::uint64_t Costs::pages_in(Duration time, std::uint64_t queued) const {
 
 model::Budget Costs::budget(Duration now, Duration later, std::uint64_t queued) const {
   const std::uint64_t until_next = pages_in(now, queued);
+  if (until_next >= model::kUnlimited) return {until_next, model::kUnlimited};
   const std::uint64_t until_end = pages_in(now + later, queued);
   return {until_next, until_end > until_next ? until_end - until_next : 0};
 }

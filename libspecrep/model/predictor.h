@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -14,11 +15,12 @@ namespace specrep::model {
 // there is nothing to tune for a workload. 32 KiB.
 class Predictor {
  public:
-  // Between 0 and 1. A pattern that was hardly seen yet is taken for the average of its slot.
+  // Between 0 and 1. A pattern that was hardly seen yet is taken for the average of its slot, but
+  // never for one that is written again more often than not: to send it once tells more.
   float written_again(Slot slot, std::uint8_t pattern) const {
     const Cell& cell = cells_[slot][pattern];
-    const Cell& average = averages_[slot];
-    return (cell.seen * cell.share + kPriorWeight * average.share) / (cell.seen + kPriorWeight);
+    const float prior = std::min(averages_[slot].share, 0.5f);
+    return (cell.seen * cell.share + kPriorWeight * prior) / (cell.seen + kPriorWeight);
   }
 
   void learn(Slot slot, std::uint8_t pattern, bool again) {

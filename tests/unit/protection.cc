@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(every_commit_has_the_memory_of_its_checkpoint) {
     for (Gfn gfn = 0; gfn < 64; ++gfn)
       BOOST_TEST(world.restorer.memory[gfn] == world.guest.page(gfn));
   }
-  BOOST_TEST(world.observer.reports.back().residual_pages == 2u);
+  BOOST_TEST(world.observer.reports.back().written_pages == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(a_page_cache_smaller_than_the_residual_brings_the_same_memory) {

@@ -18,7 +18,7 @@ constexpr std::uint64_t kAll = ~std::uint64_t{0};
 // A guest that can be written to in single lines.
 class LineGuest final : public guest::Guest {
  public:
-  LineGuest(sim::ManualClock& clock, Gfn pages)
+  LineGuest(ManualClock& clock, Gfn pages)
       : clock_(clock), memory_(pages * kPageBytes), dirty_(pages) {}
 
   void touch(Gfn gfn) { dirty_.set(gfn); }
@@ -76,7 +76,7 @@ class LineGuest final : public guest::Guest {
   std::function<void()> on_copy;
 
  private:
-  sim::ManualClock& clock_;
+  ManualClock& clock_;
   std::vector<std::byte> memory_;
   PageBitmap dirty_;
 };
@@ -114,7 +114,7 @@ struct World {
     return samples.back();
   }
 
-  sim::ManualClock clock;
+  ManualClock clock;
   LineGuest guest;
   RecorderOptions options;
   std::optional<Recorder> recorder;

@@ -1,7 +1,6 @@
 #include "libspecrep/epoch/costs.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace specrep::epoch {
 
@@ -10,8 +9,9 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 }  // namespace
 
 void Costs::sampled(Duration took, std::uint64_t refaults) {
-  sample_ns_.add(static_cast<double>(took.count()) +
-                 static_cast<double>(kWriteFault.count()) * static_cast<double>(refaults));
+  const Duration cost = took + kWriteFault * static_cast<std::int64_t>(refaults);
+  sample_ns_.add(static_cast<double>(cost.count()));
+  epoch_cost_ += cost;
 }
 
 void Costs::sent(Duration took, std::uint64_t pages, std::uint64_t bytes) {
@@ -42,22 +42,44 @@ Duration Costs::sample_cost() const {
   return Duration(static_cast<Duration::rep>(sample_ns_.value));
 }
 
+void Costs::ended(Duration length, std::uint64_t written_pages) {
+  const double allowed = kSamplingShareMax * static_cast<double>(length.count());
+  const auto cost = static_cast<double>(epoch_cost_.count());
+  if (cost > allowed) {
+    if (horizon_ > least_horizon())
+      horizon_ = std::min(horizon_, length) / 2;
+    else
+      finest_ = std::min(finest_ * 2, length);
+  } else if (cost < allowed / 2) {
+    if (finest_ > kFinestMin)
+      finest_ = std::max(finest_ / 2, kFinestMin);
+    else if (horizon_ < length)
+      horizon_ *= 2;
+  }
+
+  const auto pages = static_cast<double>(written_pages);
+  double sending = page_ns_.value * pages;
+  if (link_bytes_per_s_ > 0)
+    sending = std::max(sending, page_bytes_.value * pages / link_bytes_per_s_ * 1e9);
+  sending_ns_.add(sending);
+  epoch_cost_ = {};
+}
+
 Duration Costs::finest(Duration epoch_length) const {
-  const double length = static_cast<double>(epoch_length.count());
   // The last sample itself must be over well before the end.
-  double finest = std::max(static_cast<double>(kFinestMin.count()), 2 * sample_ns_.value);
-  // Samples at finest * 2^i, see SamplingSchedule: their number falls by one when finest doubles.
-  while (finest < length / 2) {
-    const double samples = std::floor(std::log2(length / finest - 1)) + 1;
-    if (samples * sample_ns_.value <= kSamplingShareMax * length) break;
-    finest *= 2;
-  }
-  if (finest >= length / 2) {
-    // A single one in the middle, if at least that pays.
-    if (sample_ns_.value > kSamplingShareMax * length) return Duration::zero();
-    finest = length / 2;
-  }
-  return Duration(static_cast<Duration::rep>(finest));
+  const Duration least = std::max(finest_, 2 * sample_cost());
+  if (least <= epoch_length / 2) return least;
+  if (static_cast<double>(sample_cost().count()) >
+      kSamplingShareMax * static_cast<double>(epoch_length.count()))
+    return {};
+  return epoch_length / 2;
+}
+
+Duration Costs::horizon() const { return std::max(horizon_, least_horizon()); }
+
+Duration Costs::least_horizon() const {
+  // Two samples before the last one tell the model what it needs.
+  return std::max(4 * finest_, Duration(static_cast<Duration::rep>(2 * sending_ns_.value)));
 }
 
 std::uint64_t Costs::pages_in(Duration time, std::uint64_t queued) const {

@@ -25,10 +25,23 @@ class Costs {
   // Its rate is known only once it has been busy all the time between two looks.
   void link(TimePoint now, std::uint64_t queued_ever, std::uint64_t queued);
 
-  // The distance of the last sample from the epoch's end: the shortest, down to kFinestMin, at
-  // which all samples of an epoch of this length cost the guest at most kSamplingShareMax of its
-  // time, and what is sent at the last one is sent before the end. Zero: none is worth it.
+  // An epoch that lasted so long is over, in which so many pages were dirtied. What its samples
+  // cost moves finest(), and what sending all these pages would take moves horizon().
+  void ended(Duration length, std::uint64_t written_pages);
+
+  // The distance of the last sample from the epoch's end. Zero: not even one in the middle of the
+  // epoch is worth it.
   Duration finest(Duration epoch_length) const;
+
+  // How long before the epoch's end its first sample is to be. What is sampled early is written
+  // again all the more often, and each sample brings back a write fault for every page that is.
+  //
+  // Both follow what the samples of the epochs before cost the guest. As long as that is far less
+  // than kSamplingShareMax of its time, the last sample comes closer to the end, down to
+  // kFinestMin, and then the first one earlier. When it is more, the first one comes later, but
+  // leaves twice the time that it takes to send the pages of an epoch; and then the last one
+  // earlier.
+  Duration horizon() const;
 
   // What can be sent in the time given, and in the time after that.
   model::Budget budget(Duration now, Duration later, std::uint64_t queued) const;
@@ -37,7 +50,7 @@ class Costs {
   double link_rate() const { return link_bytes_per_s_; }
   Duration sample_cost() const;
 
-  // Of a whole epoch's time.
+  // Of an epoch's time.
   static constexpr double kSamplingShareMax = 0.05;
   static constexpr Duration kFinestMin = std::chrono::milliseconds(1);
   // A write fault of a guest with hardware-assisted paging: the exit, the walk and change of the
@@ -55,9 +68,14 @@ class Costs {
       known = true;
     }
   };
+  Duration least_horizon() const;
   std::uint64_t pages_in(Duration time, std::uint64_t queued) const;
 
   Mean sample_ns_;
+  Duration epoch_cost_{};     // of this epoch's samples
+  Mean sending_ns_;           // all pages of an epoch
+  Duration finest_ = kFinestMin;
+  Duration horizon_ = kFinestMin;
   Mean page_ns_;
   Mean page_bytes_;
   double link_bytes_per_s_ = 0;

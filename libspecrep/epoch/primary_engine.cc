@@ -269,7 +269,8 @@ void PrimaryEngine::begin_epoch() {
   epoch_start_ = clock_.now();
   const Duration length = epoch_length_.length();
   schedule_ = SamplingSchedule(epoch_start_, length,
-                               policy_->speculates() ? costs_.finest(length) : Duration{});
+                               policy_->speculates() ? costs_.finest(length) : Duration{},
+                               costs_.horizon());
   for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
   unsent_.clear();
   sent_.clear();
@@ -322,6 +323,7 @@ void PrimaryEngine::checkpoint() {
   report_.resume = resumed - verified;
   epoch_length_.paused(report_.paused() - report_.verify, report_.sampling);
   policy_->ended(written_);
+  costs_.ended(report_.length, report_.written_pages);
   const EpochReport report = report_;
   begin_epoch();
   in_flight_.push_back({report.epoch, resumed});

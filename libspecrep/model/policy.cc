@@ -97,11 +97,12 @@ class Age final : public Remembering {
   const unsigned recent_;
 };
 
-// Waiting costs nothing as long as the page can still be sent at a later slot, and by then less
-// is unknown. So a page is sent early only if it is all but sure to stay clean, or if the later
-// slots could not carry all that waits; and at the last slot it is sent unless it is all but
-// sure to be written once more. Of pages that have to go, those least likely to be written again
-// go first.
+// What could be sent now and is not is lost; what is sent in vain costs little, since it goes as
+// a difference to what was sent before, and so does what is sent again. So before the last slot
+// a page is sent if it will more likely stay clean than not, and more than these if the later
+// slots could not carry all that waits. At the last slot it is sent unless it is all but sure to
+// be written once more, as the pages are that the guest's own suspend dirties. Where not all can
+// go, those least likely to be written again go first.
 class Adaptive final : public Remembering {
  public:
   Adaptive(Gfn gfn_count, const PolicyOptions& options)
@@ -110,6 +111,7 @@ class Adaptive final : public Remembering {
   void choose(Slot slot, std::span<const Gfn> unsent, const Budget& budget,
               std::vector<Gfn>& chosen) override {
     slot = std::min(slot, kSlotsMax - 1);
+    const std::uint64_t later = budget.pages_later / kLaterShare;
     const auto first = predictions_.size();
     std::array<std::uint32_t, 256> count{};
     for (const Gfn gfn : unsent) {
@@ -137,11 +139,11 @@ class Adaptive final : public Remembering {
       const auto pattern = order[i];
       const bool worth_it =
           slot == 0 ? again[pattern] < options_.send_at_last_below
-                    : again[pattern] < options_.send_early_below || waiting > budget.pages_later;
+                    : again[pattern] < options_.send_early_below || waiting > later;
       if (!worth_it) break;
       std::uint64_t go = std::min<std::uint64_t>(count[pattern], room);
       if (slot != 0 && again[pattern] >= options_.send_early_below)
-        go = std::min(go, waiting - budget.pages_later);
+        go = std::min(go, waiting - later);
       quota[pattern] = static_cast<std::uint32_t>(go);
       room -= go;
       waiting -= go;
@@ -164,6 +166,10 @@ class Adaptive final : public Remembering {
   }
 
  private:
+  // Pages that are not dirty yet will want to be sent at the later slots, too: those that wait
+  // now get a quarter of them.
+  static constexpr std::uint64_t kLaterShare = 4;
+
   // That a page was seen at a slot, to be learned from when the epoch is over.
   struct Prediction {
     Gfn gfn;

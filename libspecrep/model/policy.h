@@ -67,14 +67,12 @@ struct PolicyOptions {
   PolicyKind kind = PolicyKind::kAdaptive;
   // kAge: after how many samples without a write a page is sent; 1 to 4.
   unsigned age_samples = 2;
-  // kAdaptive: at the last slot a page is sent if the chance that it is written once more is
-  // below this. A page that is sent in vain costs its bytes twice, one that is left for the
-  // checkpoint costs them while the guest is stopped: this says how the one weighs against the
-  // other. doc/results.md shows how little depends on it.
+  // kAdaptive: before the last slot a page is sent if the chance that it is written again is
+  // below this, …
+  float send_early_below = 0.5f;
+  // … and at the last slot, where all that is left is captured while the guest is stopped, if it
+  // is below this.
   float send_at_last_below = 0.95f;
-  // kAdaptive: at earlier slots a page is sent if that chance is below this. It waits otherwise,
-  // since by the next slot less is unknown.
-  float send_early_below = 0.02f;
 };
 
 // Throws Error that lists the names when there is none of that name.

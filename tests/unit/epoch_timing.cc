@@ -14,7 +14,7 @@ BOOST_AUTO_TEST_SUITE(sampling_schedule)
 
 BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
   const TimePoint start{1s};
-  SamplingSchedule schedule(start, 100ms, 10ms);
+  SamplingSchedule schedule(start, 100ms, 10ms, 100ms);
   BOOST_TEST(schedule.slots_left() == 4u);  // 80, 40, 20 and 10 ms before the end
   BOOST_TEST((schedule.next() == start + 20ms));
   BOOST_TEST(!schedule.take(start + 19ms));
@@ -27,15 +27,22 @@ BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
   BOOST_TEST((schedule.next() == schedule.end()));
 }
 
+BOOST_AUTO_TEST_CASE(samples_stay_within_the_horizon) {
+  const TimePoint start{1s};
+  SamplingSchedule schedule(start, 100ms, 10ms, 45ms);
+  BOOST_TEST((schedule.next() == start + 60ms));
+  BOOST_TEST(schedule.slots_left() == 3u);
+}
+
 BOOST_AUTO_TEST_CASE(there_may_be_none) {
   const TimePoint start{1s};
-  BOOST_TEST((SamplingSchedule(start, 100ms, 0ms).next() == start + 100ms));
-  BOOST_TEST((SamplingSchedule(start, 100ms, 60ms).next() == start + 100ms));
-  BOOST_TEST((SamplingSchedule(start, 100ms, 50ms).next() == start + 50ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 0ms, 100ms).next() == start + 100ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 60ms, 100ms).next() == start + 100ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 50ms, 1ms).next() == start + 50ms));
 }
 
 BOOST_AUTO_TEST_CASE(a_long_epoch_has_no_more_slots_than_are_numbered) {
-  const SamplingSchedule schedule(TimePoint{1s}, 10'000s, 1us);
+  const SamplingSchedule schedule(TimePoint{1s}, 10'000s, 1us, Duration::max());
   BOOST_TEST(schedule.slots_left() == model::kSlotsMax);
 }
 
@@ -43,25 +50,39 @@ BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(costs)
 
-BOOST_AUTO_TEST_CASE(cheap_samples_are_as_dense_as_can_be) {
+// Epochs of 100 ms whose samples cost so much each.
+Costs after_epochs(unsigned epochs, Duration each) {
   Costs costs;
-  BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
-  costs.sampled(50us, 0);
-  BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
+  for (unsigned i = 0; i < epochs; ++i) {
+    SamplingSchedule schedule(TimePoint{1s}, 100ms, costs.finest(100ms), costs.horizon());
+    for (unsigned n = schedule.slots_left(); n > 0; --n) costs.sampled(each, 0);
+    costs.ended(100ms, 0);
+  }
+  return costs;
 }
 
-BOOST_AUTO_TEST_CASE(dear_samples_are_fewer) {
-  Costs costs;
-  costs.sampled(1ms, 0);
+BOOST_AUTO_TEST_CASE(cheap_samples_come_close_to_the_end_and_early) {
+  const Costs costs = after_epochs(50, 50us);
+  BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
+  BOOST_TEST((costs.horizon() >= 64ms));
+}
+
+BOOST_AUTO_TEST_CASE(dear_samples_come_later_and_are_fewer) {
+  const Costs costs = after_epochs(50, 1ms);
   // 5 % of 100 ms are five samples.
-  const Duration finest = costs.finest(100ms);
-  BOOST_TEST((finest == 4ms));
-  BOOST_TEST(SamplingSchedule(TimePoint{1s}, 100ms, finest).slots_left() == 5u);
-  // In a longer epoch more of them pay.
-  BOOST_TEST((costs.finest(1000ms) < finest));
-  Costs dearer;
-  dearer.sampled(10ms, 0);
-  BOOST_TEST((dearer.finest(100ms) == Duration{}));
+  BOOST_TEST(SamplingSchedule(TimePoint{1s}, 100ms, costs.finest(100ms), costs.horizon()).slots_left() <= 5u);
+  BOOST_TEST((costs.horizon() < 64ms));
+  BOOST_TEST((after_epochs(50, 6ms).finest(100ms) == Duration{}));
+}
+
+BOOST_AUTO_TEST_CASE(the_first_sample_leaves_time_to_send_an_epoch) {
+  Costs costs;
+  for (int i = 0; i < 50; ++i) {
+    costs.sampled(10ms, 0);
+    costs.sent(100us, 100, 1000);
+    costs.ended(100ms, 10'000);  // at 1 us each
+  }
+  BOOST_TEST((costs.horizon() >= 20ms));
 }
 
 BOOST_AUTO_TEST_CASE(write_faults_count) {

@@ -203,8 +203,9 @@ BOOST_AUTO_TEST_CASE(adaptive_keeps_to_what_can_be_sent_and_sends_the_surest_fir
   const auto some = choose(*learned.policy, 2, learned.all, {10, kUnlimited});
   BOOST_TEST(some.size() == 10u);
   BOOST_TEST(std::all_of(some.begin(), some.end(), [](Gfn gfn) { return gfn % 2 == 1; }));
-  // Later samples could carry only 20 pages more: 80 have to go now, hot ones among them.
-  BOOST_TEST(choose(*learned.policy, 2, learned.all, {kUnlimited, 20}).size() == 80u);
+  // Later samples could carry only 80 pages, and 20 of these: 80 have to go now, hot ones among
+  // them.
+  BOOST_TEST(choose(*learned.policy, 2, learned.all, {kUnlimited, 80}).size() == 80u);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_known_yet_waits_for_the_last_sample) {

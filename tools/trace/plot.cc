@@ -169,9 +169,9 @@ void run(const Options& options) {
              over_time("wasted, adaptive", "#3060c0", adaptive, waste),
              over_time("residual, clairvoyant", "#30a050", bound, residual)});
 
-  Series curve{"adaptive, by its threshold", "#c03030", {}, true};
-  for (const float below : {0.02f, 0.05f, 0.1f, 0.2f, 0.3f, 0.5f, 0.7f, 0.8f, 0.9f, 0.95f, 0.98f, 1.1f})
-    curve.points.push_back(residual_against_waste(play({.send_at_last_below = below})));
+  Series curve{"adaptive, by its early threshold", "#c03030", {}, true};
+  for (const float below : {0.01f, 0.02f, 0.05f, 0.1f, 0.2f, 0.3f, 0.5f, 0.7f, 0.9f})
+    curve.points.push_back(residual_against_waste(play({.send_early_below = below})));
   std::sort(curve.points.begin(), curve.points.end(), [](Point a, Point b) { return a.x < b.x; });
   Series age{"age, of 4 to 1 samples", "#3060c0", {}, true};
   for (const unsigned samples : {4u, 3u, 2u, 1u})

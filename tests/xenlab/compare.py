@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Stock `xl remus` and `xl remus-spec` side by side: the same guest, the same load, one run.
+"""One guest under one load: unprotected, with stock `xl remus`, with `xl remus-spec --policy remus`
+and with `xl remus-spec`, in one run.
 
-Pages, pauses and epochs are measured in virtual time, where they mean something; the time from
-power cut to a running guest in real time.
+Pages, pauses and throughput are measured in virtual time, where they mean something; the time
+from power cut to a running guest, with --cut, in real time.
 """
 
 import argparse
@@ -18,28 +19,41 @@ sys.dont_write_bytecode = True
 import explain  # noqa: E402
 from common import HERE, LabError, lab_dir, run, say  # noqa: E402
 from lab import Lab  # noqa: E402
+from network import WORKLOADS  # noqa: E402
 
-GUEST = "pvh"
-EPOCH_MS = 500
-# Random pages of 32 MiB that the guest rewrites each second, besides what idling dirties.
+# Random pages of 32 MiB that the counter guest rewrites each second, besides what idling dirties.
 LOAD_PAGES_PER_S = 500
-MEASURED_S = 10
 # Virtual time passes ten and more times slower than real time on a busy host.
 READY_TIMEOUT_S = 1800
-CHECKPOINTS_BEFORE = 3
+CHECKPOINTS_BEFORE = 10
 # Stock Remus is given this long to notice that the primary has lost its power.
 FAILOVER_TIMEOUT_S = 120
 # Hosts in virtual time drift apart: only a dead process counts as a dead primary here.
 NO_TIMEOUT = "--timeout 600000 --heartbeat 1000"
+PAUSE_PARTS = ("suspend", "capture_memory", "capture_state", "resume")
 
 
-class Stock:
+class Unprotected:
+    name = "unprotected"
+
+    def __init__(self, lab, epoch_ms):
+        self.lab = lab
+        self.epoch_ms = epoch_ms
+
+    def wait_until_protected(self):
+        pass
+
+    def measure(self, watch):
+        return watch()
+
+
+class Stock(Unprotected):
     name = "xl remus -Fnd"
 
-    def __init__(self, lab):
-        self.lab = lab
+    def __init__(self, lab, epoch_ms):
+        super().__init__(lab, epoch_ms)
         self.process = lab.ssh_start(
-            1, f"xl remus -Fnd -i {EPOCH_MS} -s '/root/stream-count /root/stream.log ssh' {GUEST} xen2 "
+            1, f"xl remus -Fnd -i {epoch_ms} -s '/root/stream-count /root/stream.log ssh' {lab.guest} xen2 "
                ">/root/remus.log 2>&1")
 
     def checkpoints(self):
@@ -54,36 +68,29 @@ class Stock:
         before = len(self.checkpoints())
         result = watch()
         epochs = self.checkpoints()[before:]
-        result["pages"] = sum(pages for pages, _ in epochs) / len(epochs)
-        result["bytes"] = sum(size for _, size in epochs) / len(epochs)
+        result["pages"] = result["residual_pages"] = sum(pages for pages, _ in epochs) / len(epochs)
+        result["bytes"] = result["residual_bytes"] = sum(size for _, size in epochs) / len(epochs)
         return result
 
-    def running_after_cut(self, cut_s):
-        """Seconds from the power cut until the guest ran on host 2, or None."""
-        while time.monotonic() - cut_s < FAILOVER_TIMEOUT_S:
-            if self.lab.domains(2) == [GUEST]:
-                return time.monotonic() - cut_s
-            time.sleep(0.2)
-        return None
 
+class RemusPolicy(Unprotected):
+    name = "--policy remus"
+    policy = "remus"
 
-class Specrep:
-    name = "xl remus-spec -F -n"
-
-    def __init__(self, lab):
-        self.lab = lab
+    def __init__(self, lab, epoch_ms):
+        super().__init__(lab, epoch_ms)
         timeout = NO_TIMEOUT if lab.virtual_time else ""
-        self.process = lab.ssh_start(1, f"xl remus-spec -F -n -i {EPOCH_MS} {timeout} {GUEST} xen2 "
-                                        ">/root/remus.log 2>&1")
+        self.process = lab.ssh_start(1, f"xl remus-spec -Fnd -i {epoch_ms} --policy {self.policy} {timeout} "
+                                        f"{lab.guest} xen2 >/root/remus.log 2>&1")
 
     def status(self):
-        entry = explain.protection(self.lab, 1, GUEST)
+        entry = explain.protection(self.lab, 1, self.lab.guest)
         if entry is None:
             raise LabError("xl remus-spec has ended: " + self.lab.ssh(1, "tail -5 /root/remus.log").stdout)
         return entry["status"]
 
     def wait_until_protected(self):
-        self.lab.wait_for(lambda: explain.protection(self.lab, 1, GUEST), 600, "xl remus-spec")
+        self.lab.wait_for(lambda: explain.protection(self.lab, 1, self.lab.guest), READY_TIMEOUT_S, "xl remus-spec")
         self.lab.wait_for(lambda: self.status().get("committed_epoch", 0) > CHECKPOINTS_BEFORE,
                           READY_TIMEOUT_S, "specrep's commits")
 
@@ -92,12 +99,18 @@ class Specrep:
         status = self.status()
         result["pages"] = status["pages_per_epoch"]
         result["bytes"] = status["bytes_per_epoch"]
-        result["residual_pages"] = status["residual_pages_per_epoch"]
-        result["residual_bytes"] = status["residual_bytes_per_epoch"]
-        result["pause_split"] = [status[f"{part}_ms"] for part in PAUSE_PARTS]
+        for figure in ("residual_pages", "residual_bytes", "wasted_pages", "samples"):
+            result[figure] = status[f"{figure}_per_epoch"]
+        result["parts_ms"] = [status[f"{part}_ms"] for part in PAUSE_PARTS]
         return result
 
-    running_after_cut = Stock.running_after_cut
+
+class Speculative(RemusPolicy):
+    name = "xl remus-spec"
+    policy = "adaptive"
+
+
+KINDS = {"unprotected": Unprotected, "stock": Stock, "remus": RemusPolicy, "spec": Speculative}
 
 
 def build_probes(folder):
@@ -108,17 +121,18 @@ def build_probes(folder):
     return [pathlib.Path(folder) / name for name in ("stopwatch", "stream-count")]
 
 
-def start(kind, probes, virtual_time):
+def start(kind, probes, arguments, virtual_time):
     """A fresh lab with the guest under load and protected; the caller ends it."""
-    lab = Lab.start(lab_dir(), GUEST, virtual_time)
+    lab = Lab.start(lab_dir(), arguments.guest, virtual_time, full_load=arguments.full)
     try:
         lab.push()
         for probe in probes:
             with open(probe, "rb") as program:
                 subprocess.run(lab.ssh_argv(1, f"cat >/root/{probe.name}; chmod +x /root/{probe.name}"),
                                stdin=program, check=True)
-        lab.ask(lab.GUEST_ADDRESSES[GUEST], f"dirty {LOAD_PAGES_PER_S}")
-        protection = kind(lab)
+        if arguments.guest not in WORKLOADS:
+            lab.ask(lab.GUEST_ADDRESSES[arguments.guest], f"dirty {LOAD_PAGES_PER_S}")
+        protection = kind(lab, arguments.epoch)
         protection.wait_until_protected()
         return lab, protection
     except BaseException:
@@ -126,54 +140,92 @@ def start(kind, probes, virtual_time):
         raise
 
 
-def measure(kind, probes, virtual_time):
-    say(f"{kind.name}: pages and pauses, in {'virtual' if virtual_time else 'real'} time")
-    lab, protection = start(kind, probes, virtual_time)
+def measure(kind, probes, arguments):
+    say(f"{kind.name}: pages, pauses and throughput, in {'real' if arguments.real_time else 'virtual'} time")
+    lab, protection = start(kind, probes, arguments, not arguments.real_time)
     try:
-        domid = lab.ssh(1, f"xl domid {GUEST}").stdout.strip()
-        return protection.measure(
-            lambda: json.loads(lab.ssh(1, f"/root/stopwatch {domid} {MEASURED_S}", timeout=READY_TIMEOUT_S).stdout))
+        domid = lab.ssh(1, f"xl domid {arguments.guest}").stdout.strip()
+
+        def watch():
+            before = lab.workload(READY_TIMEOUT_S) if arguments.guest in WORKLOADS else None
+            result = json.loads(lab.ssh(1, f"/root/stopwatch {domid} {arguments.seconds}",
+                                        timeout=READY_TIMEOUT_S).stdout)
+            if before:
+                after = lab.workload(READY_TIMEOUT_S)
+                result["operations_per_s"] = ((after["operations"] - before["operations"])
+                                              / (after["uptime_s"] - before["uptime_s"]))
+            return result
+
+        return protection.measure(watch)
     finally:
         lab.down()
 
 
-def cut(kind, probes):
+def cut(kind, probes, arguments):
     say(f"{kind.name}: power cut, in real time")
-    lab, protection = start(kind, probes, False)
+    lab, _ = start(kind, probes, arguments, False)
     try:
         lab.power_cut(1)
-        return protection.running_after_cut(time.monotonic())
+        cut_s = time.monotonic()
+        while time.monotonic() - cut_s < FAILOVER_TIMEOUT_S:
+            if lab.domains(2) == [arguments.guest]:
+                return f"{time.monotonic() - cut_s:.1f} s"
+            time.sleep(0.2)
+        return f"not in {FAILOVER_TIMEOUT_S} s"
     finally:
         lab.down()
 
 
-def rows(measured, after_cut_s):
-    stop_ms = 1000 * measured["stopped_s"] / max(measured["stops"], 1)
-    split = measured.get("pause_split", ["-"] * len(PAUSE_PARTS))
-    return [
+def rows(measured, after_cut):
+    def figure(name, text):
+        return text.format(measured[name]) if name in measured else "-"
+
+    stops = max(measured["stops"], 1)
+    parts = measured.get("parts_ms")
+    table = [
+        ("operations per second", figure("operations_per_s", "{:.1f}")),
         ("epochs per minute", f"{60 * measured['stops'] / measured['seconds']:.1f}"),
         ("share of time stopped", f"{100 * measured['stopped_s'] / measured['seconds']:.1f} %"),
-        ("stopped per epoch", f"{stop_ms:.1f} ms"),
-        ("  suspend, capture, resume", split or "-"),
-        ("pages per epoch", f"{measured['pages']:.0f}"),
-        ("bytes per epoch", f"{measured['bytes'] / 1e3:.0f} kB"),
-        ("power cut to running guest", f"{after_cut_s:.1f} s" if after_cut_s else f"not within {FAILOVER_TIMEOUT_S} s"),
+        ("stopped per epoch", f"{1000 * measured['stopped_s'] / stops:.1f} ms"),
+        *[("  " + name.replace("_", " of "), f"{parts[i]:.1f} ms" if parts else "-")
+          for i, name in enumerate(PAUSE_PARTS)],
+        ("pages written per epoch", figure("pages", "{:.0f}")),
+        ("residual pages per epoch", figure("residual_pages", "{:.0f}")),
+        ("sent in vain per epoch", figure("wasted_pages", "{:.0f}")),
+        ("samples per epoch", figure("samples", "{:.1f}")),
     ]
+    for name, key in (("residual per epoch", "residual_bytes"), ("total per epoch", "bytes")):
+        table.append((name, f"{measured[key] / 1e3:.1f} kB" if key in measured else "-"))
+    return table + ([("power cut to running guest", after_cut)] if after_cut else [])
 
 
 def main():
     parser = argparse.ArgumentParser(prog="compare", description=__doc__)
+    parser.add_argument("--guest", default="pvh", choices=["pvh", "hvm", *WORKLOADS])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--epoch", type=int, default=500, metavar="MS")
+    parser.add_argument("--seconds", type=int, default=10, help="how long each is measured [10]")
+    parser.add_argument("--full", action="store_true", help="let a workload run without pauses")
+    parser.add_argument("--cut", action="store_true", help="cut the power, too")
     parser.add_argument("--real-time", action="store_true",
-                        help="measure pages and pauses in real time too: quicker, and good for nothing but a look")
+                        help="measure in real time: quicker, and good for nothing but a look")
     arguments = parser.parse_args()
+    kinds = [KINDS[name] for name in arguments.kinds]
     with tempfile.TemporaryDirectory(prefix="specrep-probes-") as folder:
         probes = build_probes(folder)
-        columns = [rows(measure(kind, probes, not arguments.real_time), cut(kind, probes)) for kind in (Stock, Specrep)]
-    print(f"\nguest {GUEST}, 160 MiB, {LOAD_PAGES_PER_S} random pages rewritten per second, -i {EPOCH_MS}, "
-          f"{MEASURED_S} s measured\n")
-    print(f"{'':28}{Stock.name:>25}{Specrep.name:>25}")
-    for stock, ours in zip(*columns):
-        print(f"{stock[0]:28}{stock[1]:>25}{ours[1]:>25}")
+        columns = []
+        for kind in kinds:
+            measured = measure(kind, probes, arguments)
+            after_cut = None
+            if arguments.cut:
+                after_cut = "-" if kind is Unprotected else cut(kind, probes, arguments)
+            columns.append(rows(measured, after_cut))
+    load = "" if arguments.guest in WORKLOADS else f", {LOAD_PAGES_PER_S} random pages rewritten per second"
+    print(f"\nguest {arguments.guest}{load}{', full load' if arguments.full else ''}, -i {arguments.epoch}, "
+          f"{arguments.seconds} s measured\n")
+    print(f"{'':26}" + "".join(f"{kind.name:>16}" for kind in kinds))
+    for row in zip(*columns):
+        print(f"{row[0][0]:26}" + "".join(f"{value:>16}" for _, value in row))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ class Protection:
             assert time.monotonic() < deadline_s, f"waited {timeout} s in vain for {what}\n{self.stderr()}"
             time.sleep(POLL_S)
 
-    def wait_until_protected(self):
-        self.wait_for(lambda: self.events("protected"), PROTECTED_TIMEOUT_S, "the first commit")
+    def wait_until_protected(self, timeout=PROTECTED_TIMEOUT_S):
+        self.wait_for(lambda: self.events("protected"), timeout, "the first commit")
         return self
 
     def status(self):
@@ -83,8 +83,8 @@ class Protection:
         assert len(entries) == 1, entries
         return entries[0]["status"]
 
-    def wait_for_commit(self, epoch):
-        self.wait_for(lambda: self.status()["committed_epoch"] >= epoch, PROTECTED_TIMEOUT_S, f"commit {epoch}")
+    def wait_for_commit(self, epoch, timeout=PROTECTED_TIMEOUT_S):
+        self.wait_for(lambda: self.status()["committed_epoch"] >= epoch, timeout, f"commit {epoch}")
 
     def end(self, timeout=END_TIMEOUT_S):
         """Waits for its end."""

@@ -3,6 +3,7 @@
 A test is a module with a docstring whose first line says what it proves,
   GUEST = "pvh" | "hvm" | None    the guest on host 1; several in a tuple run the test for each
   VIRTUAL_TIME = True             optional
+  ON_REQUEST = True               optional: run only when it is named, since it takes many minutes
   def run(lab):                   raises if it fails
 """
 
@@ -31,7 +32,7 @@ def find_tests(names=()):
     """The tests with these names (a file's name takes in all its guests), or all."""
     tests = [test for path in sorted((HERE / "t").glob("*.py")) for test in _load(path)]
     if not names:
-        return tests
+        return [test for test in tests if not getattr(test.module, "ON_REQUEST", False)]
     known = {test.name for test in tests} | {test.module.__name__ for test in tests}
     for name in names:
         if name not in known:

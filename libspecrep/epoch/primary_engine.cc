@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/digests.h"
 
 namespace specrep::epoch {
 

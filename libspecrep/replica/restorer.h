@@ -6,7 +6,7 @@
 
 #include "libspecrep/replica/stage.h"
 #include "libspecrep/wire/message.h"
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/digests.h"
 
 namespace specrep::replica {
 

@@ -82,3 +82,5 @@ BENCHMARK(BM_sample_adaptive)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(
 BENCHMARK(BM_sample_age)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
+
+BENCHMARK_MAIN();

@@ -10,7 +10,7 @@
 #include "libspecrep/epoch/primary_engine.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/page_codec.h"
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/digests.h"
 
 // A world without Xen for the core's tests: a clock that stands still until it is moved, a
 // guest whose memory is an array, a link in memory, and a backup whose domain is a map.

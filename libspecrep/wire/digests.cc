@@ -1,4 +1,4 @@
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/digests.h"
 
 #include <xxhash.h>
 

@@ -1,5 +1,5 @@
 // Digests of pages: what is sent, and what is refused.
-#include "libspecrep/wire/pages.h"
+#include "libspecrep/wire/digests.h"
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
@@ -8,7 +8,7 @@
 namespace specrep::wire {
 namespace {
 
-BOOST_AUTO_TEST_SUITE(wire_pages)
+BOOST_AUTO_TEST_SUITE(wire_digests)
 
 constexpr Gfn kGfnCount = 1 << 20;
 

@@ -10,6 +10,7 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
 void Costs::sampled(Duration took, std::uint64_t refaults) {
   const Duration cost = took + kWriteFault * static_cast<std::int64_t>(refaults);
+  reading_ns_.add(static_cast<double>(took.count()));
   sample_ns_.add(static_cast<double>(cost.count()));
   epoch_cost_ += cost;
 }
@@ -66,8 +67,9 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
 }
 
 Duration Costs::finest(Duration epoch_length) const {
-  // The last sample itself must be over well before the end.
-  const Duration least = std::max(finest_, 2 * sample_cost());
+  // The log itself must be read well before the end.
+  const Duration least =
+      std::max(finest_, Duration(static_cast<Duration::rep>(2 * reading_ns_.value)));
   if (least <= epoch_length / 2) return least;
   if (static_cast<double>(sample_cost().count()) >
       kSamplingShareMax * static_cast<double>(epoch_length.count()))

@@ -71,11 +71,12 @@ class Costs {
   Duration least_horizon() const;
   std::uint64_t pages_in(Duration time, std::uint64_t queued) const;
 
-  Mean sample_ns_;
+  Mean reading_ns_;           // the log
+  Mean sample_ns_;            // that, and the write faults
   Duration epoch_cost_{};     // of this epoch's samples
   Mean sending_ns_;           // all pages of an epoch
   Duration finest_ = kFinestMin;
-  Duration horizon_ = kFinestMin;
+  Duration horizon_ = std::chrono::hours(1);  // all of the epoch
   Mean page_ns_;
   Mean page_bytes_;
   double link_bytes_per_s_ = 0;

@@ -51,7 +51,7 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
       horizon_ = std::min(horizon_, length) / 2;
     else
       finest_ = std::min(finest_ * 2, length);
-  } else if (cost < allowed / 2) {
+  } else if (cost > 0 && cost < allowed / 2) {
     if (finest_ > kFinestMin)
       finest_ = std::max(finest_ / 2, kFinestMin);
     else if (horizon_ < length)

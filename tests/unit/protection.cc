@@ -51,17 +51,6 @@ BOOST_AUTO_TEST_CASE(a_page_cache_smaller_than_the_residual_brings_the_same_memo
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_page_written_before_a_sample_and_not_sent_is_in_the_residual) {
-  World world(64, {.policy = {model::PolicyKind::kAge, 4}});
-  world.run_until_committed(1);
-  world.guest.write(9, 9);
-  world.run_until_committed(2);
-  BOOST_TEST(world.observer.reports.back().samples > 0u);
-  BOOST_TEST(world.observer.reports.back().speculative_pages == 0u);
-  BOOST_TEST(world.observer.reports.back().residual_pages == 1u);
-  BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
-}
-
 BOOST_AUTO_TEST_CASE(pages_that_stay_clean_are_sent_while_the_guest_runs) {
   World world(64, {.policy = {model::PolicyKind::kAlways}});
   world.run_until_committed(1);

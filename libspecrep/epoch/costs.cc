@@ -13,6 +13,7 @@ void Costs::sampled(Duration took, std::uint64_t refaults) {
   reading_ns_.add(static_cast<double>(took.count()));
   sample_ns_.add(static_cast<double>(cost.count()));
   epoch_cost_ += cost;
+  ++epoch_samples_;
 }
 
 void Costs::sent(Duration took, std::uint64_t pages, std::uint64_t bytes) {
@@ -46,12 +47,17 @@ Duration Costs::sample_cost() const {
 void Costs::ended(Duration length, std::uint64_t written_pages) {
   const double allowed = kSamplingShareMax * static_cast<double>(length.count());
   const auto cost = static_cast<double>(epoch_cost_.count());
+  if (epoch_samples_ == 0) {
+    if (++epochs_without_samples_ >= kEpochsUntilTry) reading_ns_ = {};
+  } else {
+    epochs_without_samples_ = 0;
+  }
   if (cost > allowed) {
     if (horizon_ > least_horizon())
       horizon_ = std::min(horizon_, length) / 2;
     else
-      finest_ = std::min(finest_ * 2, length);
-  } else if (cost > 0 && cost < allowed / 2) {
+      finest_ = std::min(finest_ * 2, length / 2);
+  } else if (epoch_samples_ > 0 && cost < allowed / 2) {
     if (finest_ > kFinestMin)
       finest_ = std::max(finest_ / 2, kFinestMin);
     else if (horizon_ < length)
@@ -64,17 +70,15 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
     sending = std::max(sending, page_bytes_.value * pages / link_bytes_per_s_ * 1e9);
   sending_ns_.add(sending);
   epoch_cost_ = {};
+  epoch_samples_ = 0;
 }
 
 Duration Costs::finest(Duration epoch_length) const {
+  if (reading_ns_.value > kReadingShareMax * static_cast<double>(epoch_length.count())) return {};
   // The log itself must be read well before the end.
   const Duration least =
       std::max(finest_, Duration(static_cast<Duration::rep>(2 * reading_ns_.value)));
-  if (least <= epoch_length / 2) return least;
-  if (static_cast<double>(sample_cost().count()) >
-      kSamplingShareMax * static_cast<double>(epoch_length.count()))
-    return {};
-  return epoch_length / 2;
+  return std::min(least, epoch_length / 2);
 }
 
 Duration Costs::horizon() const { return std::max(horizon_, least_horizon()); }

@@ -29,8 +29,8 @@ class Costs {
   // cost moves finest(), and what sending all these pages would take moves horizon().
   void ended(Duration length, std::uint64_t written_pages);
 
-  // The distance of the last sample from the epoch's end. Zero: not even one in the middle of the
-  // epoch is worth it.
+  // The distance of the last sample from the epoch's end. Zero: reading the log takes more than
+  // kReadingShareMax of an epoch, so that it is left alone, but for a try now and then.
   Duration finest(Duration epoch_length) const;
 
   // How long before the epoch's end its first sample is to be. What is sampled early is written
@@ -52,6 +52,10 @@ class Costs {
 
   // Of an epoch's time.
   static constexpr double kSamplingShareMax = 0.05;
+  // One sample is taken even if it costs more, since the first one saves most; up to here.
+  static constexpr double kReadingShareMax = 0.2;
+  // So many epochs without a sample are followed by one with.
+  static constexpr unsigned kEpochsUntilTry = 16;
   static constexpr Duration kFinestMin = std::chrono::milliseconds(1);
   // A write fault of a guest with hardware-assisted paging: the exit, the walk and change of the
   // page table entry, the way back (about 5,000 cycles; doc/results.md has it measured in the
@@ -74,6 +78,8 @@ class Costs {
   Mean reading_ns_;           // the log
   Mean sample_ns_;            // that, and the write faults
   Duration epoch_cost_{};     // of this epoch's samples
+  unsigned epoch_samples_ = 0;
+  unsigned epochs_without_samples_ = 0;
   Mean sending_ns_;           // all pages of an epoch
   Duration finest_ = kFinestMin;
   Duration horizon_ = std::chrono::hours(1);  // all of the epoch

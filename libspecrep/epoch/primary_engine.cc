@@ -274,6 +274,7 @@ void PrimaryEngine::begin_epoch() {
   for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
   unsent_.clear();
   sent_.clear();
+  overdue_ = false;
   report_ = {};
   report_.epoch = epoch_;
 }
@@ -281,10 +282,20 @@ void PrimaryEngine::begin_epoch() {
 TimePoint PrimaryEngine::step_epoch() {
   const TimePoint now = clock_.now();
   if (now >= schedule_.end()) {
-    if (in_flight_.size() >= kEpochsInFlightMax)
+    if (in_flight_.size() >= kEpochsInFlightMax) {
+      overdue_ = true;
       return now + options_.heartbeat_timeout;  // the Commit's arrival ends the wait
-    checkpoint();
-    return clock_.now();
+    }
+    // An epoch that went on past its last sample, or never came to it because sending the one
+    // before took so long, would leave all of that to the checkpoint.
+    if (overdue_ || schedule_.slots_left() > 0) {
+      overdue_ = false;
+      schedule_.postpone(now);
+    }
+    if (now >= schedule_.end()) {
+      checkpoint();
+      return clock_.now();
+    }
   }
   if (const auto slot = schedule_.take(now)) speculate(*slot);
   return schedule_.next();

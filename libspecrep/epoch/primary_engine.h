@@ -201,6 +201,7 @@ class PrimaryEngine {
   EpochReport report_;  // of the running epoch
   EpochLength epoch_length_;
   SamplingSchedule schedule_;
+  bool overdue_ = false;  // the epoch should have ended, but too many are in flight
   Costs costs_;
   std::unique_ptr<model::Policy> policy_;
   std::uint64_t queued_ever_ = 0;  // bytes

@@ -23,6 +23,7 @@ class SamplingSchedule {
     while (slots_left_ < model::kSlotsMax && distance(slots_left_) <= length - finest &&
            (slots_left_ == 0 || distance(slots_left_) <= horizon))
       ++slots_left_;
+    sampled_ = slots_left_ > 0;
   }
 
   TimePoint start() const { return start_; }
@@ -38,6 +39,14 @@ class SamplingSchedule {
     return due;
   }
 
+  // For an epoch that goes on past its end: one more sample at once, and the end finest after it.
+  // Nothing if the epoch is not sampled.
+  void postpone(TimePoint now) {
+    if (!sampled_) return;
+    end_ = now + finest_;
+    slots_left_ = 1;
+  }
+
   // How many samples are still to come.
   unsigned slots_left() const { return slots_left_; }
 
@@ -48,6 +57,7 @@ class SamplingSchedule {
   TimePoint start_, end_;
   Duration finest_{};
   unsigned slots_left_ = 0;
+  bool sampled_ = false;
 };
 
 }  // namespace specrep::epoch

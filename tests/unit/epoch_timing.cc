@@ -34,6 +34,17 @@ BOOST_AUTO_TEST_CASE(samples_stay_within_the_horizon) {
   BOOST_TEST(schedule.slots_left() == 3u);
 }
 
+BOOST_AUTO_TEST_CASE(an_epoch_that_goes_on_gets_one_more) {
+  const TimePoint start{1s};
+  SamplingSchedule schedule(start, 100ms, 10ms, 100ms);
+  schedule.postpone(start + 300ms);
+  BOOST_TEST(schedule.take(start + 300ms).value() == 0u);
+  BOOST_TEST((schedule.end() == start + 310ms));
+  SamplingSchedule none(start, 100ms, 0ms, 100ms);
+  none.postpone(start + 300ms);
+  BOOST_TEST((none.end() == start + 100ms));
+}
+
 BOOST_AUTO_TEST_CASE(there_may_be_none) {
   const TimePoint start{1s};
   BOOST_TEST((SamplingSchedule(start, 100ms, 0ms, 100ms).next() == start + 100ms));

@@ -78,6 +78,19 @@ BOOST_AUTO_TEST_CASE(a_page_written_after_it_was_sent_is_sent_again) {
   BOOST_TEST(world.restorer.memory[9] == world.guest.page(9));
 }
 
+BOOST_AUTO_TEST_CASE(an_epoch_that_lasts_longer_is_sampled_once_more_before_it_is_closed) {
+  World world(64, {.policy = {model::PolicyKind::kAlways}});
+  world.run_until_committed(1);
+  world.guest.write(9, 9);
+  world.clock.advance(500ms);  // past the end of the epoch, without a step
+  world.primary_link.heartbeat();
+  world.backup_link.heartbeat();
+  world.run_until_committed(2);
+  BOOST_TEST(world.observer.reports.back().samples == 1u);
+  BOOST_TEST(world.observer.reports.back().speculative_pages == 1u);
+  BOOST_TEST(world.observer.reports.back().residual_pages == 0u);
+}
+
 BOOST_AUTO_TEST_CASE(under_every_policy_a_commit_has_the_memory_of_its_checkpoint) {
   for (const auto policy : {model::PolicyKind::kRemus, model::PolicyKind::kAlways,
                             model::PolicyKind::kAge, model::PolicyKind::kAdaptive}) {

@@ -306,7 +306,8 @@ BOOST_AUTO_TEST_CASE(slow_consumer_slows_the_sender_and_does_not_look_dead) {
     BOOST_REQUIRE_EQUAL(next_reason(*pair.far), std::to_string(i));
   BOOST_TEST(!pair.far->wait(now() + 50ms).message);
   BOOST_TEST((now() - pair.far->last_heard() < 200ms));
-  BOOST_TEST(pair.near->queued_bytes() == 0);
+  // A heartbeat may be on its way at this very moment.
+  BOOST_TEST(pair.near->queued_bytes() < 100u);
 }
 
 BOOST_AUTO_TEST_CASE(largest_message_arrives_intact) {

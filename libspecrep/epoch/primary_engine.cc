@@ -268,9 +268,11 @@ void PrimaryEngine::begin_epoch() {
   ++epoch_;
   epoch_start_ = clock_.now();
   const Duration length = epoch_length_.length();
-  schedule_ = SamplingSchedule(epoch_start_, length,
-                               policy_->speculates() ? costs_.finest(length) : Duration{},
-                               costs_.horizon());
+  // Behind a slow backup epochs last longer than they should: then samples may cost more.
+  Duration finest{};
+  if (policy_->speculates())
+    finest = std::min(costs_.finest(std::max(length, last_length_)), length / 2);
+  schedule_ = SamplingSchedule(epoch_start_, length, finest, costs_.horizon());
   for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
   unsent_.clear();
   sent_.clear();
@@ -335,6 +337,7 @@ void PrimaryEngine::checkpoint() {
   epoch_length_.paused(report_.paused() - report_.verify, report_.sampling);
   policy_->ended(written_);
   costs_.ended(report_.length, report_.written_pages);
+  last_length_ = report_.length;
   const EpochReport report = report_;
   begin_epoch();
   in_flight_.push_back({report.epoch, resumed});

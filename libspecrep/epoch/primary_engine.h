@@ -201,6 +201,7 @@ class PrimaryEngine {
   EpochReport report_;  // of the running epoch
   EpochLength epoch_length_;
   SamplingSchedule schedule_;
+  Duration last_length_{};
   bool overdue_ = false;  // the epoch should have ended, but too many are in flight
   Costs costs_;
   std::unique_ptr<model::Policy> policy_;

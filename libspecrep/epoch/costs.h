@@ -58,8 +58,7 @@ class Costs {
   static constexpr unsigned kEpochsUntilTry = 16;
   static constexpr Duration kFinestMin = std::chrono::milliseconds(1);
   // A write fault of a guest with hardware-assisted paging: the exit, the walk and change of the
-  // page table entry, the way back (about 5,000 cycles; doc/results.md has it measured in the
-  // lab's virtual time).
+  // page table entry, the way back (about 5,000 cycles). An estimate, not measured.
   static constexpr Duration kWriteFault = std::chrono::microseconds(2);
 
  private:

@@ -55,16 +55,16 @@ BOOST_AUTO_TEST_CASE(pages_of_the_residual_are_the_high_bits) {
   };
   epoch(true);
   history.begin_sample();
-  BOOST_TEST(history.pattern(1) >> 4 == 0b0001);
+  BOOST_TEST((history.pattern(1) >> 4) == 0b0001);
   history.begin_final_sample();
   history.end_epoch();
   epoch(true);
   history.begin_sample();
-  BOOST_TEST(history.pattern(1) >> 4 == 0b0101);
+  BOOST_TEST((history.pattern(1) >> 4) == 0b0101);
   history.begin_final_sample();
   history.end_epoch();
   for (int i = 0; i < 2; ++i) epoch(false);
-  BOOST_TEST(history.pattern(1) >> 4 == 0b1000);
+  BOOST_TEST((history.pattern(1) >> 4) == 0b1000);
   epoch(false);
   BOOST_TEST(history.pattern(1) == 0);
 }

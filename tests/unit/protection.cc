@@ -94,7 +94,7 @@ BOOST_AUTO_TEST_CASE(an_epoch_that_lasts_longer_is_sampled_once_more_before_it_i
 BOOST_AUTO_TEST_CASE(under_every_policy_a_commit_has_the_memory_of_its_checkpoint) {
   for (const auto policy : {model::PolicyKind::kRemus, model::PolicyKind::kAlways,
                             model::PolicyKind::kAge, model::PolicyKind::kAdaptive}) {
-    for (const std::size_t cache_pages : {0, 7, 1000}) {
+    for (const std::uint32_t cache_pages : {0u, 7u, 1000u}) {
       BOOST_TEST_CONTEXT(model::to_string(policy) << ", cache of " << cache_pages) {
         World world(64, {.policy = {policy}, .delta_cache_pages = cache_pages});
         std::mt19937 random(3);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 namespace specrep {
 
@@ -34,6 +35,11 @@ class ManualClock final : public Clock {
   // Not zero, which some take for "never".
   TimePoint now_{std::chrono::hours(1)};
 };
+
+// Whole ones; 0 for a negative duration.
+inline std::uint64_t microseconds(Duration d) {
+  return d < Duration::zero() ? 0 : static_cast<std::uint64_t>(d.count()) / 1000;
+}
 
 inline double milliseconds(Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();

@@ -10,11 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <thread>
 
 #include "libspecrep/replica/replica.h"
@@ -234,8 +234,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     return 0;
   }
   registration->update("activating", restore.domid().value_or(0), json::object());
-  const std::uint32_t domid =
-      fail_over(replica, restore, last_heard, detected_unix_s, control);
+  const std::uint32_t domid = fail_over(replica, restore, last_heard, detected_unix_s, control);
   // Only now, since it waits until the primary has taken the last message, or a second.
   link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.

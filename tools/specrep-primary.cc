@@ -91,8 +91,12 @@ class Reporter final : public epoch::PrimaryObserver {
                      std::uint64_t bytes) override {
     if (done < total && clock_.now() - progressed_ < kProgressInterval) return;
     progressed_ = clock_.now();
-    emit({{"event", "progress"}, {"phase", "first-copy"}, {"round", round},
-          {"pages_done", done}, {"pages_total", total}, {"bytes", bytes}});
+    emit({{"event", "progress"},
+          {"phase", "first-copy"},
+          {"round", round},
+          {"pages_done", done},
+          {"pages_total", total},
+          {"bytes", bytes}});
     last_event_ = "first copy, round " + std::to_string(round);
     publish("first-copy");
   }
@@ -122,7 +126,8 @@ class Reporter final : public epoch::PrimaryObserver {
   void on_commit(const wire::Commit& commit, Duration lag) override {
     if (commit.epoch() == 1) {
       protected_at_ = clock_.now();
-      emit({{"event", "protected"}, {"epoch", 1},
+      emit({{"event", "protected"},
+            {"epoch", 1},
             {"seconds", rounded(milliseconds(protected_at_ - started_) / 1000)}});
       last_event_ = "protected";
     } else {
@@ -136,46 +141,48 @@ class Reporter final : public epoch::PrimaryObserver {
     ++verified_;
     pages_compared_ += result.pages_compared();
     pages_different_ += result.pages_different();
-    json line = {{"event", "verified"}, {"epoch", result.epoch()},
-                 {"compared", result.pages_compared()}, {"different", result.pages_different()},
+    json line = {{"event", "verified"},
+                 {"epoch", result.epoch()},
+                 {"compared", result.pages_compared()},
+                 {"different", result.pages_different()},
                  {"left_out", left_out}};
     for (const auto gfn : result.first_different_gfns()) line["gfns"].push_back(gfn);
     emit(line);
   }
 
   json summary() const {
-    const double seconds = protected_at_ == TimePoint{}
-                               ? 0
-                               : milliseconds(clock_.now() - protected_at_) / 1000;
-    return {{"epoch", epoch_ + 1},
-            {"committed_epoch", committed_},
-            {"epochs_per_minute",
-             seconds > 0 ? rounded(static_cast<double>(length_ms_.count) * 60 / seconds) : 0},
-            {"pages_per_epoch", rounded(written_.mean())},
-            {"bytes_per_epoch", rounded(bytes_.mean())},
-            {"residual_pages_per_epoch", rounded(residual_pages_.mean())},
-            {"residual_bytes_per_epoch", rounded(residual_bytes_.mean())},
-            {"speculative_pages_per_epoch", rounded(speculative_pages_.mean())},
-            {"speculative_bytes_per_epoch", rounded(speculative_bytes_.mean())},
-            {"wasted_pages_per_epoch", rounded(wasted_pages_.mean())},
-            {"wasted_bytes_per_epoch", rounded(wasted_bytes_.mean())},
-            {"samples_per_epoch", rounded(samples_.mean())},
-            {"sampling_ms", rounded(sampling_ms_.mean())},
-            {"codecs", codecs()},
-            {"epoch_ms", rounded(length_ms_.mean())},
-            {"pause_ms", rounded(pause_ms_.mean())},
-            {"pause_ms_max", rounded(pause_ms_.max)},
-            {"suspend_ms", rounded(suspend_ms_.mean())},
-            {"capture_memory_ms", rounded(capture_memory_ms_.mean())},
-            {"capture_state_ms", rounded(capture_state_ms_.mean())},
-            {"resume_ms", rounded(resume_ms_.mean())},
-            {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
-            {"lag_ms", rounded(lag_ms_.mean())},
-            {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
-            {"verified_epochs", verified_},
-            {"pages_compared", pages_compared_},
-            {"pages_different", pages_different_},
-            {"last_event", last_event_}};
+    const double seconds =
+        protected_at_ == TimePoint{} ? 0 : milliseconds(clock_.now() - protected_at_) / 1000;
+    return {
+        {"epoch", epoch_ + 1},
+        {"committed_epoch", committed_},
+        {"epochs_per_minute",
+         seconds > 0 ? rounded(static_cast<double>(length_ms_.count) * 60 / seconds) : 0},
+        {"pages_per_epoch", rounded(written_.mean())},
+        {"bytes_per_epoch", rounded(bytes_.mean())},
+        {"residual_pages_per_epoch", rounded(residual_pages_.mean())},
+        {"residual_bytes_per_epoch", rounded(residual_bytes_.mean())},
+        {"speculative_pages_per_epoch", rounded(speculative_pages_.mean())},
+        {"speculative_bytes_per_epoch", rounded(speculative_bytes_.mean())},
+        {"wasted_pages_per_epoch", rounded(wasted_pages_.mean())},
+        {"wasted_bytes_per_epoch", rounded(wasted_bytes_.mean())},
+        {"samples_per_epoch", rounded(samples_.mean())},
+        {"sampling_ms", rounded(sampling_ms_.mean())},
+        {"codecs", codecs()},
+        {"epoch_ms", rounded(length_ms_.mean())},
+        {"pause_ms", rounded(pause_ms_.mean())},
+        {"pause_ms_max", rounded(pause_ms_.max)},
+        {"suspend_ms", rounded(suspend_ms_.mean())},
+        {"capture_memory_ms", rounded(capture_memory_ms_.mean())},
+        {"capture_state_ms", rounded(capture_state_ms_.mean())},
+        {"resume_ms", rounded(resume_ms_.mean())},
+        {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
+        {"lag_ms", rounded(lag_ms_.mean())},
+        {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
+        {"verified_epochs", verified_},
+        {"pages_compared", pages_compared_},
+        {"pages_different", pages_different_},
+        {"last_event", last_event_}};
   }
 
   // Pages and payload bytes by encoding, of all epochs.
@@ -212,22 +219,13 @@ struct Ending {
 };
 
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
-Ending protect(const json& config, const Clock& clock, tools::StopSignals& signals,
-               json& summary) {
+Ending protect(const json& config, const Clock& clock, tools::StopSignals& signals, json& summary) {
   const xen::Libxl libxl;
   const xen::Xenctrl xc;
   const auto domain =
       xen::find_domain(libxl, xc, std::to_string(config.at("domid").get<std::uint32_t>()));
 
-  xen::Protection protection;
-  protection.uuid = xen::to_string(domain.uuid);
-  protection.name = domain.name;
-  protection.domid = domain.domid;
-  protection.role = "primary";
-  protection.state = "first-copy";
-  protection.peer = config.at("peer");
-  protection.pid = getpid();
-  xen::Registration registration(protection);
+  xen::Registration registration(xen::primary_of(domain, "first-copy", config.at("peer")));
 
   epoch::PrimaryOptions options;
   options.guest_name = domain.name;
@@ -264,7 +262,8 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     xen::XenGuest guest(domain);
     epoch::PrimaryEngine engine(guest, *link, clock, options, reporter);
     while (!engine.ended()) {
-      if (signals.requested()) engine.request_stop("protection was stopped; the guest goes on at the primary");
+      if (signals.requested())
+        engine.request_stop("protection was stopped; the guest goes on at the primary");
       const TimePoint next = engine.step();
       engine.handle(link->wait(next));
     }
@@ -298,8 +297,11 @@ int main() {
   } catch (const std::exception& error) {
     ending = {"error", std::string("internal error: ") + error.what(), ""};
   }
-  emit({{"event", "ended"}, {"reason", ending.reason}, {"what", ending.what},
-        {"advice", ending.advice}, {"summary", summary}});
+  emit({{"event", "ended"},
+        {"reason", ending.reason},
+        {"what", ending.what},
+        {"advice", ending.advice},
+        {"summary", summary}});
   const int status = ending.reason == "stopped" || ending.reason == "guest-ended" ? 0 : 1;
   std::fflush(nullptr);
   // Not through static destructors: the signal thread may still run.

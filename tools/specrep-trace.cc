@@ -7,8 +7,8 @@
 #include <iostream>
 
 #include "libspecrep/error.h"
-#include "trace.pb.h"
 #include "tools/trace/commands.h"
+#include "trace.pb.h"
 
 int main(int argc, char** argv) {
   CLI::App app("Records how a guest writes to its memory, and works on such traces.",

@@ -36,19 +36,20 @@ nlohmann::json to_json(const xen::Protection& p) {
 
 void print_table(const std::vector<xen::Protection>& protections) {
   tools::Table table({{"NAME", false, 16},
-               {"ID", true},
-               {"ROLE"},
-               {"STATE"},
-               {"PEER", false, 16},
-               {"EPOCH", true},
-               {"PAGES", true},
-               {"LEFT", true},
-               {"PAUSE", true},
-               {"LAG", true}});
+                      {"ID", true},
+                      {"ROLE"},
+                      {"STATE"},
+                      {"PEER", false, 16},
+                      {"EPOCH", true},
+                      {"PAGES", true},
+                      {"LEFT", true},
+                      {"PAUSE", true},
+                      {"LAG", true}});
   for (const xen::Protection& p : protections)
     table.add({p.name, std::to_string(p.domid), p.role, p.alive ? p.state : "dead", p.peer,
                cell(p.status, "epoch"), cell(p.status, "pages_per_epoch"),
-               cell(p.status, "residual_pages_per_epoch"), cell(p.status, "pause_ms"), cell(p.status, "lag_epochs")});
+               cell(p.status, "residual_pages_per_epoch"), cell(p.status, "pause_ms"),
+               cell(p.status, "lag_epochs")});
   std::cout << table.text();
 }
 
@@ -78,7 +79,8 @@ int list(int argc, char** argv) {
   bool json = false;
   CLI::App app(
       "Lists the guests that this host protects or keeps copies of. PAGES: written per epoch. "
-      "LEFT: of these, sent at its end. PAUSE: ms that the guest is stopped per epoch. LAG: epochs that the backup has yet to commit.",
+      "LEFT: of these, sent at its end. PAUSE: ms that the guest is stopped per epoch. LAG: epochs "
+      "that the backup has yet to commit.",
       "xl remus-spec-list");
   app.add_flag("--json", json, "an array with everything that is known");
   if (const auto status = parse(app, argc, argv)) return *status;

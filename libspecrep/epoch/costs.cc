@@ -9,10 +9,8 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 }  // namespace
 
 void Costs::sampled(Duration took, std::uint64_t refaults) {
-  const Duration cost = took + kWriteFault * static_cast<std::int64_t>(refaults);
   reading_ns_.add(static_cast<double>(took.count()));
-  sample_ns_.add(static_cast<double>(cost.count()));
-  epoch_cost_ += cost;
+  epoch_cost_ += took + kWriteFault * static_cast<std::int64_t>(refaults);
   ++epoch_samples_;
 }
 
@@ -38,10 +36,6 @@ void Costs::link(TimePoint now, std::uint64_t queued_ever, std::uint64_t queued)
   looked_ = now;
   carried_ = carried;
   was_busy_ = busy;
-}
-
-Duration Costs::sample_cost() const {
-  return Duration(static_cast<Duration::rep>(sample_ns_.value));
 }
 
 void Costs::ended(Duration length, std::uint64_t written_pages) {

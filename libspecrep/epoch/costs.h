@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "libspecrep/clock.h"
 #include "libspecrep/epoch/sampling_schedule.h"
@@ -48,7 +47,8 @@ class Costs {
 
   // 0 while unknown, bytes per second.
   double link_rate() const { return link_bytes_per_s_; }
-  Duration sample_cost() const;
+  // Of this epoch's samples so far: the log, and the write faults that they brought.
+  Duration sample_cost() const { return epoch_cost_; }
 
   // Of an epoch's time.
   static constexpr double kSamplingShareMax = 0.05;
@@ -74,12 +74,11 @@ class Costs {
   Duration least_horizon() const;
   std::uint64_t pages_in(Duration time, std::uint64_t queued) const;
 
-  Mean reading_ns_;           // the log
-  Mean sample_ns_;            // that, and the write faults
-  Duration epoch_cost_{};     // of this epoch's samples
+  Mean reading_ns_;  // the log
+  Duration epoch_cost_{};
   unsigned epoch_samples_ = 0;
   unsigned epochs_without_samples_ = 0;
-  Mean sending_ns_;           // all pages of an epoch
+  Mean sending_ns_;  // all pages of an epoch
   Duration finest_ = kFinestMin;
   Duration horizon_ = std::chrono::hours(1);  // all of the epoch
   Mean page_ns_;

@@ -375,8 +375,8 @@ std::uint64_t PrimaryEngine::send_pages(Epoch epoch, const std::vector<Gfn>& gfn
   if (sizes) sizes->clear();
   for (std::size_t first = 0; first < gfns.size(); first += wire::kPagesPerMessageMax) {
     const std::size_t count = std::min(wire::kPagesPerMessageMax, gfns.size() - first);
-    bytes += send(encoder.encode(epoch, std::span(gfns).subspan(first, count),
-                                 data + first * kPageBytes));
+    bytes += send(
+        encoder.encode(epoch, std::span(gfns).subspan(first, count), data + first * kPageBytes));
     counters += encoder.last();
     if (sizes) sizes->insert(sizes->end(), encoder.sizes().begin(), encoder.sizes().end());
   }

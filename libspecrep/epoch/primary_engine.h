@@ -49,24 +49,24 @@ class BackupLost : public Error {
 struct EpochReport {
   Epoch epoch = 0;
   // Bytes are those queued on the link, headers included.
-  std::uint64_t residual_pages = 0;     // captured while the guest was stopped
+  std::uint64_t residual_pages = 0;  // captured while the guest was stopped
   std::uint64_t residual_bytes = 0;
   std::uint64_t speculative_pages = 0;  // sent while it ran; versions, wasted ones included
   std::uint64_t speculative_bytes = 0;
-  std::uint64_t wasted_pages = 0;       // of these, versions that were written again
-  std::uint64_t wasted_bytes = 0;       // payload only
-  std::uint64_t state_bytes = 0;        // what is not memory
+  std::uint64_t wasted_pages = 0;  // of these, versions that were written again
+  std::uint64_t wasted_bytes = 0;  // payload only
+  std::uint64_t state_bytes = 0;   // what is not memory
   std::uint64_t wire_bytes() const { return residual_bytes + speculative_bytes + state_bytes; }
-  wire::CodecCounters codecs;           // of all pages of this epoch
-  std::uint64_t written_pages = 0;      // dirtied in the epoch, each counted once
-  unsigned samples = 0;                 // while the guest ran
-  Duration sampling{};                  // what these took
-  Duration length{};                    // how long the guest had run before it was stopped
-  Duration suspend{};                   // from asking it to stop until it stood still
-  Duration capture_memory{};            // dirty log and residual
+  wire::CodecCounters codecs;       // of all pages of this epoch
+  std::uint64_t written_pages = 0;  // dirtied in the epoch, each counted once
+  unsigned samples = 0;             // while the guest ran
+  Duration sampling{};              // what these took
+  Duration length{};                // how long the guest had run before it was stopped
+  Duration suspend{};               // from asking it to stop until it stood still
+  Duration capture_memory{};        // dirty log and residual
   Duration capture_state{};
   Duration resume{};
-  Duration verify{};                    // digests of all memory, only with --verify
+  Duration verify{};  // digests of all memory, only with --verify
   Duration paused() const { return suspend + capture_memory + capture_state + resume + verify; }
 };
 

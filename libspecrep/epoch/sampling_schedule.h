@@ -17,16 +17,15 @@ class SamplingSchedule {
   SamplingSchedule() = default;
   // No samples if finest is zero or more than half of the epoch; else one at least.
   SamplingSchedule(TimePoint epoch_start, Duration length, Duration finest, Duration horizon)
-      : start_(epoch_start), end_(epoch_start + length), finest_(finest) {
+      : end_(epoch_start + length), finest_(finest) {
     if (finest <= Duration::zero()) return;
     // A sample right at the start would tell what the checkpoint has just told.
     while (slots_left_ < model::kSlotsMax && distance(slots_left_) <= length - finest &&
            (slots_left_ == 0 || distance(slots_left_) <= horizon))
       ++slots_left_;
-    sampled_ = slots_left_ > 0;
+    if (slots_left_ == 0) finest_ = {};
   }
 
-  TimePoint start() const { return start_; }
   TimePoint end() const { return end_; }
 
   // The next sampling time, end() when none is left.
@@ -42,7 +41,7 @@ class SamplingSchedule {
   // For an epoch that goes on past its end: one more sample at once, and the end finest after it.
   // Nothing if the epoch is not sampled.
   void postpone(TimePoint now) {
-    if (!sampled_) return;
+    if (finest_ <= Duration::zero()) return;
     end_ = now + finest_;
     slots_left_ = 1;
   }
@@ -54,10 +53,9 @@ class SamplingSchedule {
   Duration distance(unsigned slot) const { return finest_ * (std::int64_t{1} << slot); }
   TimePoint at(unsigned slot) const { return end_ - distance(slot); }
 
-  TimePoint start_, end_;
-  Duration finest_{};
+  TimePoint end_{};
+  Duration finest_{};  // zero: this epoch is not sampled
   unsigned slots_left_ = 0;
-  bool sampled_ = false;
 };
 
 }  // namespace specrep::epoch

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace specrep {
 
@@ -12,5 +14,15 @@ using Gfn = std::uint64_t;
 using Epoch = std::uint64_t;
 
 inline constexpr std::size_t kPageBytes = 4096;
+
+// What changes are told apart by inside a page.
+inline constexpr std::size_t kLineBytes = 64;
+inline constexpr std::size_t kLinesPerPage = kPageBytes / kLineBytes;  // as many as a u64 has bits
+
+// page: kPageBytes.
+inline bool is_zero_page(const std::byte* page) {
+  static constexpr std::array<std::byte, kPageBytes> kZero{};
+  return std::memcmp(page, kZero.data(), kPageBytes) == 0;
+}
 
 }  // namespace specrep

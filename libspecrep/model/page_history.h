@@ -64,8 +64,7 @@ class PageHistory {
 
   std::uint8_t aged(const Page& page) const {
     const std::uint8_t samples = static_cast<std::uint8_t>(sample_ - page.stamp);
-    const std::uint8_t epochs =
-        static_cast<std::uint8_t>(epoch_ - epoch_of_sample_[page.stamp]);
+    const std::uint8_t epochs = static_cast<std::uint8_t>(epoch_ - epoch_of_sample_[page.stamp]);
     const unsigned recent = samples < 4 ? (page.pattern & 0x0fu) << samples & 0x0fu : 0;
     unsigned ends = 0;
     if (epochs < 5) {

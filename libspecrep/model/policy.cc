@@ -137,9 +137,9 @@ class Adaptive final : public Remembering {
     std::uint64_t waiting = unsent.size();
     for (std::size_t i = 0; i < patterns && room > 0; ++i) {
       const auto pattern = order[i];
-      const bool worth_it =
-          slot == 0 ? again[pattern] < options_.send_at_last_below
-                    : again[pattern] < options_.send_early_below || waiting > later;
+      const bool worth_it = slot == 0
+                                ? again[pattern] < options_.send_at_last_below
+                                : again[pattern] < options_.send_early_below || waiting > later;
       if (!worth_it) break;
       std::uint64_t go = std::min<std::uint64_t>(count[pattern], room);
       if (slot != 0 && again[pattern] >= options_.send_early_below)

@@ -126,8 +126,8 @@ void Replica::pages(wire::Message message) {
     throw wire::ProtocolError("the primary sent pages of epoch " + std::to_string(epoch) +
                               " while epoch " + std::to_string(committed_ + 1) + " is open");
   }
-  versions_received_ += decoder_->decode(
-      message, [this](Gfn gfn, const std::byte* page) { stage_.put(gfn, page); });
+  versions_received_ +=
+      decoder_->decode(message, [this](Gfn gfn, const std::byte* page) { stage_.put(gfn, page); });
   if (stage_.bytes() > options_.staging_bytes_max) {
     throw Error("the backup's memory for staged pages (" +
                     std::to_string(options_.staging_bytes_max >> 20) + " MiB) is full",

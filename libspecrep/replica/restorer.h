@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "libspecrep/replica/stage.h"
-#include "libspecrep/wire/message.h"
 #include "libspecrep/wire/digests.h"
+#include "libspecrep/wire/message.h"
 
 namespace specrep::replica {
 

@@ -21,8 +21,7 @@ std::vector<Stage::Page> Stage::sorted() const {
   std::vector<Page> pages;
   pages.reserve(slot_of_.size());
   for (const auto& [gfn, index] : slot_of_) pages.push_back({gfn, slot(index)});
-  std::sort(pages.begin(), pages.end(),
-            [](const Page& a, const Page& b) { return a.gfn < b.gfn; });
+  std::sort(pages.begin(), pages.end(), [](const Page& a, const Page& b) { return a.gfn < b.gfn; });
   return pages;
 }
 

@@ -1,16 +1,14 @@
 #include "libspecrep/trace/recorder.h"
 
-#include <lz4.h>
 #include <spdlog/spdlog.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <list>
-#include <unordered_map>
 
 #include "libspecrep/error.h"
+#include "libspecrep/wire/lz4_block.h"
 
 namespace specrep::trace {
 
@@ -47,56 +45,11 @@ LineHash choose_line_hash() {
 
 const LineHash hash_of_line = choose_line_hash();
 
-bool is_zero(const std::byte* page) {
-  static constexpr std::array<std::byte, kPageBytes> kZero{};
-  return std::memcmp(page, kZero.data(), kPageBytes) == 0;
-}
-
-std::uint64_t microseconds(Duration d) {
-  return static_cast<std::uint64_t>(std::max<Duration::rep>(d.count(), 0) / 1000);
-}
-
 std::uint32_t microseconds32(Duration d) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(microseconds(d), 0xffffffff));
 }
 
 }  // namespace
-
-// The pages that were written last, as they were then.
-class Recorder::OldPages {
- public:
-  explicit OldPages(std::size_t bytes) : pages_max_(bytes / kPageBytes) {}
-
-  // nullptr when it is not there.
-  std::byte* find(Gfn gfn) {
-    const auto it = index_.find(gfn);
-    if (it == index_.end()) return nullptr;
-    pages_.splice(pages_.begin(), pages_, it->second);
-    return it->second->data.get();
-  }
-
-  void insert(Gfn gfn, const std::byte* page) {
-    if (pages_max_ == 0) return;
-    if (pages_.size() < pages_max_) {
-      pages_.push_front({gfn, std::make_unique_for_overwrite<std::byte[]>(kPageBytes)});
-    } else {
-      index_.erase(pages_.back().gfn);
-      pages_.splice(pages_.begin(), pages_, std::prev(pages_.end()));
-      pages_.front().gfn = gfn;
-    }
-    index_[gfn] = pages_.begin();
-    std::memcpy(pages_.front().data.get(), page, kPageBytes);
-  }
-
- private:
-  struct Page {
-    Gfn gfn;
-    std::unique_ptr<std::byte[]> data;
-  };
-  std::size_t pages_max_;
-  std::list<Page> pages_;  // newest first
-  std::unordered_map<Gfn, std::list<Page>::iterator> index_;
-};
 
 class Recorder::Packer {
  public:
@@ -106,8 +59,8 @@ class Recorder::Packer {
     std::size_t stored = packed_bytes(page, old, lines);
     if (old && std::popcount(lines) > kFewLines)
       stored = std::min(stored, packed_bytes(page, nullptr, lines));
-    return static_cast<std::uint8_t>(std::min<std::size_t>(
-        (stored + kPackedUnitBytes - 1) / kPackedUnitBytes, kPackedMax));
+    return static_cast<std::uint8_t>(
+        std::min<std::size_t>((stored + kPackedUnitBytes - 1) / kPackedUnitBytes, kPackedMax));
   }
 
  private:
@@ -122,19 +75,12 @@ class Recorder::Packer {
         for (std::size_t i = 0; i < kLineBytes; ++i) in_[bytes + i] ^= old[at + i];
       bytes += kLineBytes;
     }
-    // A stream that is reset, since LZ4_compress_default() clears 16 KiB each time.
-    LZ4_resetStream_fast(stream_.get());
-    const int got = LZ4_compress_fast_continue(stream_.get(), reinterpret_cast<const char*>(in_),
-                                               out_, static_cast<int>(bytes), sizeof out_, 1);
-    return got <= 0 ? bytes : std::min<std::size_t>(bytes, static_cast<std::size_t>(got));
+    return std::min(bytes, lz4_.compress(in_, bytes, out_));
   }
 
-  struct Free {
-    void operator()(LZ4_stream_t* stream) const { LZ4_freeStream(stream); }
-  };
-  std::unique_ptr<LZ4_stream_t, Free> stream_{LZ4_createStream()};
+  wire::Lz4Compressor lz4_;
   std::byte in_[kPageBytes];
-  char out_[LZ4_COMPRESSBOUND(kPageBytes)];
+  std::byte out_[LZ4_COMPRESSBOUND(kPageBytes)];
 };
 
 // The guest paused, for as long as this lives.
@@ -167,7 +113,7 @@ Recorder::Recorder(guest::Guest& guest, const Clock& clock, Hooks hooks,
       grid_(grid_us(options.epoch_ms, options.finest_us)),
       dirty_(guest.gfn_count()),
       slot_(guest.gfn_count()),
-      old_pages_(std::make_unique<OldPages>(options.old_pages_bytes)),
+      old_pages_(options.old_pages_bytes / kPageBytes),
       packer_(std::make_unique<Packer>()),
       content_(kBatch * kPageBytes),
       present_(kBatch) {
@@ -196,10 +142,11 @@ void Recorder::compare(Gfn gfn, const std::byte* page, Sample* sample) {
     hashes_.emplace_back();
     slot_[gfn] = static_cast<std::uint32_t>(hashes_.size());
     hashes = &hashes_.back();
-    for (std::size_t i = 0; i < kLines; ++i) (*hashes)[i] = hash_of_line(page + i * kLineBytes);
+    for (std::size_t i = 0; i < kLinesPerPage; ++i)
+      (*hashes)[i] = hash_of_line(page + i * kLineBytes);
     lines = ~std::uint64_t{0};
   } else {
-    for (std::size_t i = 0; i < kLines; ++i) {
+    for (std::size_t i = 0; i < kLinesPerPage; ++i) {
       const std::uint32_t hash = hash_of_line(page + i * kLineBytes);
       lines |= std::uint64_t{hash != (*hashes)[i]} << i;
       (*hashes)[i] = hash;
@@ -207,16 +154,19 @@ void Recorder::compare(Gfn gfn, const std::byte* page, Sample* sample) {
   }
   if (!sample) return;
 
-  std::byte* old = old_pages_->find(gfn);
+  const auto slot = old_pages_.find(gfn);
+  std::byte* const old = slot == wire::PageCache::kNone ? nullptr : old_pages_.data(slot);
   std::uint8_t packed = 0;
-  if (is_zero(page))
+  if (is_zero_page(page))
     packed = kZeroPage;
   else if (lines != 0)
     packed = packer_->packed(page, old, lines);
-  if (!old)
-    old_pages_->insert(gfn, page);
-  else if (lines != 0)
-    std::memcpy(old, page, kPageBytes);
+  if (old) {
+    old_pages_.touch(slot);
+    if (lines != 0) std::memcpy(old, page, kPageBytes);
+  } else if (old_pages_.capacity() != 0) {
+    std::memcpy(old_pages_.data(old_pages_.insert(gfn)), page, kPageBytes);
+  }
   sample->pages.push_back({gfn, lines, packed});
 }
 

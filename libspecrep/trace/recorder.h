@@ -10,6 +10,7 @@
 #include "libspecrep/clock.h"
 #include "libspecrep/guest/guest.h"
 #include "libspecrep/trace/trace.h"
+#include "libspecrep/wire/page_cache.h"
 
 namespace specrep::trace {
 
@@ -49,7 +50,7 @@ class Recorder {
   // Pages of memory at the start, and how many of them have been read.
   std::uint64_t pages_total() const { return to_read_.size(); }
   std::uint64_t pages_read() const { return read_; }
-  std::uint64_t epochs() const { return epochs_; }    // complete ones
+  std::uint64_t epochs() const { return epochs_; }  // complete ones
   std::uint64_t samples() const { return samples_; }
   std::uint64_t pages_written() const { return pages_written_; }
   // Of the last sample: cleaning the log, and reading and comparing its pages.
@@ -57,9 +58,7 @@ class Recorder {
   Duration comparing() const { return comparing_; }
 
  private:
-  static constexpr std::size_t kLines = kPageBytes / kLineBytes;
-  using Hashes = std::array<std::uint32_t, kLines>;
-  class OldPages;
+  using Hashes = std::array<std::uint32_t, kLinesPerPage>;
   class Packer;
   class Paused;
 
@@ -84,15 +83,15 @@ class Recorder {
   // Of every page that was ever read: the hash of each of its lines.
   std::vector<std::uint32_t> slot_;  // by gfn: index into hashes_ plus one; 0: never read
   std::vector<Hashes> hashes_;
-  std::unique_ptr<OldPages> old_pages_;
+  wire::PageCache old_pages_;  // the pages that were written last, as they were then
   std::unique_ptr<Packer> packer_;
 
   std::vector<Gfn> gfns_;
   std::vector<std::byte> content_;
   std::vector<std::uint8_t> present_;
 
-  TimePoint resumed_{};   // when the guest began to run after the last sample
-  Duration ran_{};        // in all, up to then
+  TimePoint resumed_{};  // when the guest began to run after the last sample
+  Duration ran_{};       // in all, up to then
   std::uint64_t epochs_ = 0;
   std::size_t next_in_grid_ = 0;
   std::uint64_t samples_ = 0, pages_written_ = 0;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <bit>
 #include <cstring>
 #include <deque>
 #include <unordered_map>
@@ -11,12 +11,6 @@ namespace specrep::trace {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr unsigned kLines = kPageBytes / kLineBytes;
-
-std::uint64_t microseconds(Duration d) {
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(d).count());
-}
 
 // Spreads a number over 64 bits (the finalizer of SplitMix64).
 std::uint64_t mix(std::uint64_t x) {
@@ -38,19 +32,20 @@ class PageContent {
     ++versions_;
     // Runs of zeros cost LZ4 about three bytes a line.
     const int bytes = write.packed * static_cast<int>(kPackedUnitBytes) / changed - 3;
-    const auto random = static_cast<std::uint8_t>(std::clamp(bytes, 1, int{kLineBytes}));
+    const auto random =
+        static_cast<std::uint8_t>(std::clamp(bytes, 1, static_cast<int>(kLineBytes)));
     for (auto left = write.lines; left != 0; left &= left - 1)
       lines_[static_cast<std::size_t>(std::countr_zero(left))] = {versions_, random};
   }
 
   void copy(Gfn gfn, std::byte* out) const {
     std::memset(out, 0, kPageBytes);
-    for (unsigned i = 0; i < kLines; ++i) {
+    for (std::size_t i = 0; i < kLinesPerPage; ++i) {
       const Line line = lines_[i];
-      const std::uint64_t seed = mix(gfn * kLines + i + 1) + line.version;
-      for (unsigned at = 0; at < line.random; at += 8) {
+      const std::uint64_t seed = mix(gfn * kLinesPerPage + i + 1) + line.version;
+      for (std::size_t at = 0; at < line.random; at += 8) {
         const std::uint64_t word = mix(seed + at * 0x9e3779b97f4a7c15u);
-        std::memcpy(out + i * kLineBytes + at, &word, std::min(8u, line.random - at));
+        std::memcpy(out + i * kLineBytes + at, &word, std::min(sizeof word, line.random - at));
       }
     }
   }
@@ -61,7 +56,7 @@ class PageContent {
     std::uint8_t random = kLineBytes;
   };
   std::uint32_t versions_ = 0;
-  std::array<Line, kLines> lines_{};
+  std::array<Line, kLinesPerPage> lines_{};
 };
 
 // The guest of a trace, stretched over the clock: an epoch of the engine's is one of the trace,
@@ -151,8 +146,7 @@ class TraceGuest final : public guest::Guest, public model::Oracle {
     last_written_.clear();
     applied_ = 0;
     while (have_next_ && next_sample_.time_us <= end_us()) {
-      for (const PageWrite& write : next_sample_.pages)
-        last_written_[write.gfn] = samples_.size();
+      for (const PageWrite& write : next_sample_.pages) last_written_[write.gfn] = samples_.size();
       samples_.push_back(std::move(next_sample_));
       have_next_ = reader_.next(next_sample_);
     }
@@ -180,8 +174,9 @@ class ReplayLink final : public wire::Link {
 
   void send(wire::Message message) override {
     const auto bytes = message.payload.size() + message.envelope.ByteSizeLong();
-    free_at_ = std::max(free_at_, clock_.now()) +
-               Duration(static_cast<Duration::rep>(static_cast<double>(bytes) / bytes_per_s_ * 1e9));
+    free_at_ =
+        std::max(free_at_, clock_.now()) +
+        Duration(static_cast<Duration::rep>(static_cast<double>(bytes) / bytes_per_s_ * 1e9));
     if (message.envelope.has_checkpoint())
       commits_.push_back({message.envelope.checkpoint().epoch(), free_at_ + kRoundTrip});
   }

@@ -285,7 +285,8 @@ void Reader::read_block() {
   std::uint64_t sum = 0;
   read(&head, sizeof head);
   read(&sum, sizeof sum);
-  if (head.unpacked_bytes > kBlockBytesMax || head.stored_bytes > ZSTD_compressBound(kBlockBytesMax))
+  if (head.unpacked_bytes > kBlockBytesMax ||
+      head.stored_bytes > ZSTD_compressBound(kBlockBytesMax))
     fail("it is corrupt: a block is too long");
   if (head.stored_bytes > left_) fail("it is truncated");
   Bytes stored(head.stored_bytes);
@@ -341,8 +342,7 @@ void Reader::decode_samples(const Bytes& data) {
     samples[s].pages.resize(sizes[s]);
     Gfn expected = 0;
     for (PageWrite& page : samples[s].pages) {
-      if (expected >= header_.gfn_count() ||
-          !in.varint(value, header_.gfn_count() - 1 - expected))
+      if (expected >= header_.gfn_count() || !in.varint(value, header_.gfn_count() - 1 - expected))
         corrupt("a page is beyond the guest's frames");
       page.gfn = expected + value;
       page.lines = 0;

@@ -37,7 +37,6 @@ inline constexpr std::uint8_t kZeroPage = 255;
 // The most that PageWrite::packed says otherwise. A page that does not pack at all would be 256.
 inline constexpr std::uint8_t kPackedMax = 254;
 
-inline constexpr unsigned kLineBytes = 64;
 inline constexpr unsigned kPackedUnitBytes = 16;
 
 // One dirty page of one sample.
@@ -58,8 +57,8 @@ struct Sample {
   // Nominal: guest run time since the trace's start at which the sample was due. Strictly
   // ascending.
   std::uint64_t time_us = 0;
-  std::uint32_t ran_us = 0;   // how long the guest really ran since the sample before
-  std::uint32_t cost_us = 0;  // what reading and cleaning the log took
+  std::uint32_t ran_us = 0;      // how long the guest really ran since the sample before
+  std::uint32_t cost_us = 0;     // what reading and cleaning the log took
   std::vector<PageWrite> pages;  // ascending by gfn
 
   bool operator==(const Sample&) const = default;

@@ -8,13 +8,13 @@
 #include <numeric>
 #include <string>
 
+#include "libspecrep/wire/lz4_block.h"
+
 namespace specrep::wire {
 namespace {
 
 constexpr std::array<std::byte, kPageBytes> kZeroPage{};
 
-constexpr std::size_t kLineBytes = 64;
-constexpr std::size_t kLines = kPageBytes / kLineBytes;  // as many as a mask has bits
 constexpr std::size_t kWordBytes = sizeof(std::uint64_t);
 constexpr std::size_t kMaskBytes = 8;
 constexpr std::size_t kLengthBytes = 2;
@@ -47,7 +47,7 @@ Vector load(const std::byte* at) {
 // Bit n: line n differs.
 std::uint64_t changed_lines(const std::byte* a, const std::byte* b) {
   std::uint64_t mask = 0;
-  for (std::size_t line = 0; line < kLines; ++line) {
+  for (std::size_t line = 0; line < kLinesPerPage; ++line) {
     Vector difference{};
     for (std::size_t i = 0; i < kLineVectors; ++i) {
       difference |= load(a) ^ load(b);
@@ -71,8 +71,6 @@ void each_line(std::uint64_t mask, const Function& function) {
   for (; mask; mask &= mask - 1)
     function(static_cast<std::size_t>(std::countr_zero(mask)) * kLineBytes);
 }
-
-bool is_zero(const std::byte* page) { return std::memcmp(page, kZeroPage.data(), kPageBytes) == 0; }
 
 bool is_sparse(const std::byte* bytes, std::size_t size) {
   std::size_t zero = 0;
@@ -238,18 +236,6 @@ CodecCounters& CodecCounters::operator+=(const CodecCounters& other) {
 }
 
 struct PageEncoder::Work {
-  Work() { LZ4_initStream(&lz4, sizeof lz4); }
-
-  // At most LZ4_COMPRESSBOUND(size) bytes to out; returns how many. Not by
-  // LZ4_compress_fast_extState(), and never with less room than the bound: both would clear
-  // 16 KiB of state each time, which takes longer than compressing a few lines.
-  std::size_t compress(const std::byte* in, std::size_t size, std::byte* out) {
-    LZ4_resetStream_fast(&lz4);
-    const int got = LZ4_compress_fast_continue(&lz4, lz4_in(in), lz4_out(out),
-                                               static_cast<int>(size), LZ4_COMPRESSBOUND(size), 1);
-    return static_cast<std::size_t>(got);
-  }
-
   // A delta to out, which has kAttemptBytesMax; returns its size, or 0 when it would not save
   // enough.
   std::size_t delta(std::uint64_t mask, const std::byte* before, const std::byte* page,
@@ -262,7 +248,7 @@ struct PageEncoder::Work {
     });
     std::size_t length = size;
     if (is_sparse(difference.data(), size))
-      length = compress(difference.data(), size, out + kDeltaHeadBytes);
+      length = lz4.compress(difference.data(), size, out + kDeltaHeadBytes);
     length = std::min(length, size);
     if (kDeltaHeadBytes + length > kEncodedBytesMax) return 0;
     if (length == size) std::memcpy(out + kDeltaHeadBytes, difference.data(), size);
@@ -283,7 +269,7 @@ struct PageEncoder::Work {
   // The longest that an attempt at a page can come out, before it is given up.
   static constexpr std::size_t kAttemptBytesMax = kDeltaHeadBytes + LZ4_COMPRESSBOUND(kPageBytes);
 
-  LZ4_stream_t lz4;
+  Lz4Compressor lz4;
   std::array<std::byte, kPageBytes> difference;
   std::array<std::byte, kAttemptBytesMax> second;  // a second attempt at a page
   // What was encoded for this message, with room for one attempt more.
@@ -348,7 +334,7 @@ PageEncoding PageEncoder::encode_page(Gfn gfn, const std::byte* page) {
       return UNCHANGED;
     }
   }
-  if (is_zero(page)) {
+  if (is_zero_page(page)) {
     if (slot != PageCache::kNone) cache_.erase(slot);
     return ZERO;
   }
@@ -362,7 +348,7 @@ PageEncoding PageEncoder::encode_page(Gfn gfn, const std::byte* page) {
     if (size == 0 || size > kSmallDeltaBytes) {
       // The delta stays if LZ4 needs as much.
       std::byte* const attempt = size == 0 ? out : work_->second.data();
-      const std::size_t length = work_->compress(page, kPageBytes, attempt + kLengthBytes);
+      const std::size_t length = work_->lz4.compress(page, kPageBytes, attempt + kLengthBytes);
       if (kLengthBytes + length < (size == 0 ? kEncodedBytesMax + 1 : size)) {
         store(length, kLengthBytes, attempt);
         encoding = LZ4;

@@ -1,6 +1,5 @@
 #include "libspecrep/xen/domain.h"
 
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

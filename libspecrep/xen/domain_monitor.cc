@@ -1,6 +1,5 @@
 #include "libspecrep/xen/domain_monitor.h"
 
-
 #include <spdlog/spdlog.h>
 
 #include "libspecrep/error.h"
@@ -40,8 +39,7 @@ bool wait_for_shutdown(const Libxl& libxl, std::uint32_t domid, unsigned& reason
       throw Error("cannot wait for events of domain " + std::to_string(domid));
     const auto type = event->type;
     const bool ours = event->domid == domid;
-    if (type == LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN)
-      reason = event->u.domain_shutdown.shutdown_reason;
+    if (type == LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN) reason = event->u.domain_shutdown.shutdown_reason;
     libxl_event_free(libxl.get(), event);
     if (!ours) continue;
     // Somebody suspends it, to protect or migrate it: none of our business.
@@ -66,8 +64,7 @@ void monitor_domain(std::uint32_t domid, const std::string& domain_config_json) 
     switch (action) {
       case LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY:
       case LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART: {
-        const std::string file =
-            "/var/lib/xen/dump/" + std::string(config->c_info.name) + ".core";
+        const std::string file = "/var/lib/xen/dump/" + std::string(config->c_info.name) + ".core";
         if (libxl_domain_core_dump(libxl.get(), domid, file.c_str(), nullptr))
           spdlog::error("cannot write the core dump {}", file);
         break;

@@ -31,10 +31,9 @@ void GrantTable::unmap() {
 
 void GrantTable::map(unsigned frames) {
   unmap();
-  resource_ = xenforeignmemory_map_resource(memory_.get(), static_cast<domid_t>(domid_),
-                                            XENMEM_resource_grant_table,
-                                            XENMEM_resource_grant_table_id_shared, 0, frames,
-                                            &table_, PROT_READ, 0);
+  resource_ = xenforeignmemory_map_resource(
+      memory_.get(), static_cast<domid_t>(domid_), XENMEM_resource_grant_table,
+      XENMEM_resource_grant_table_id_shared, 0, frames, &table_, PROT_READ, 0);
   if (!resource_)
     throw Error(errno_text("cannot read the grant table of domain " + std::to_string(domid_)));
   frames_ = frames;

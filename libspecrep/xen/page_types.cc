@@ -22,8 +22,8 @@ struct Call {
   Call() : handle(xencall_open(nullptr, 0)) {
     if (!handle) throw Error(errno_text("cannot open Xen's hypercall device"));
     domctl = static_cast<xen_domctl_t*>(xencall_alloc_buffer(handle, sizeof *domctl));
-    frames = static_cast<xen_pfn_t*>(
-        xencall_alloc_buffer(handle, kFramesPerCall * sizeof(xen_pfn_t)));
+    frames =
+        static_cast<xen_pfn_t*>(xencall_alloc_buffer(handle, kFramesPerCall * sizeof(xen_pfn_t)));
     if (!domctl || !frames) {
       release();
       throw Error(errno_text("cannot allocate memory for a hypercall"));
@@ -58,8 +58,7 @@ void find_populated(std::uint32_t domid, PageBitmap& present) {
     call.domctl->domain = static_cast<domid_t>(domid);
     call.domctl->u.getpageframeinfo3.num = count;
     set_xen_guest_handle_raw(call.domctl->u.getpageframeinfo3.array, call.frames);
-    if (xencall1(call.handle, __HYPERVISOR_domctl,
-                 reinterpret_cast<std::uint64_t>(call.domctl)))
+    if (xencall1(call.handle, __HYPERVISOR_domctl, reinterpret_cast<std::uint64_t>(call.domctl)))
       throw Error(errno_text("cannot ask for the page types of domain " + std::to_string(domid)));
     for (Gfn i = 0; i < count; ++i) {
       if (call.frames[i] == XEN_DOMCTL_PFINFO_NOTAB) present.set(first + i);

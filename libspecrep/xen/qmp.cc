@@ -19,8 +19,7 @@ constexpr int kReplyTimeoutMs = 10'000;
 constexpr std::size_t kReplyBytesMax = 1024 * 1024;
 }  // namespace
 
-Qmp::Qmp(std::uint32_t domid)
-    : domid_(domid), fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+Qmp::Qmp(std::uint32_t domid) : domid_(domid), fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const std::string path = "/var/run/xen/qmp-libxl-" + std::to_string(domid);

@@ -119,6 +119,18 @@ std::uint32_t to_number(const std::optional<std::string>& text) {
 
 }  // namespace
 
+Protection primary_of(const Domain& domain, const std::string& state, const std::string& peer) {
+  Protection protection;
+  protection.uuid = to_string(domain.uuid);
+  protection.name = domain.name;
+  protection.domid = domain.domid;
+  protection.role = "primary";
+  protection.state = state;
+  protection.peer = peer;
+  protection.pid = getpid();
+  return protection;
+}
+
 Registration::Registration(Protection protection)
     : protection_(std::move(protection)), lock_fd_(take_lock(protection_)) {
   try {

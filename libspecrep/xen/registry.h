@@ -18,13 +18,17 @@ struct Protection {
   std::string uuid;
   std::string name;
   std::uint32_t domid = 0;
-  std::string role;   // "primary" or "backup"
-  std::string state;  // "first-copy", "protected", "waiting", "activating", "active", "stopping"
-  std::string peer;   // the other host, as the operator named it or as it names itself
+  std::string role;  // "primary" or "backup"
+  std::string
+      state;  // "first-copy", "protected", "recording", "waiting", "activating", "active", …
+  std::string peer;  // the other host, as the operator named it or as it names itself
   pid_t pid = 0;
   bool alive = true;      // the process holds its lock; only set by list()
   nlohmann::json status;  // counters, as specrep-primary and specrep-backup define them
 };
+
+// What this process, as the primary, is to register for a guest of this host.
+Protection primary_of(const Domain& domain, const std::string& state, const std::string& peer);
 
 // Owns a guest's lock and xenstore folder. The destructor removes both.
 class Registration {

@@ -68,7 +68,6 @@ void append_libxc_headers(Bytes& out, std::uint32_t xen_major, std::uint32_t xen
 // libxc: PAGE_DATA's header up to and with the list of pfns. The data of `data_pages` pages
 // must follow. Type NOTAB for all; with data_pages 0, XTAB ("no page here") for all.
 // data_pages is 0 or pfns.size(). Needs no padding: pages are multiples of 8.
-void append_page_data_head(Bytes& out, std::span<const std::uint64_t> pfns,
-                           std::size_t data_pages);
+void append_page_data_head(Bytes& out, std::span<const std::uint64_t> pfns, std::size_t data_pages);
 
 }  // namespace specrep::xen::stream

@@ -21,8 +21,8 @@ std::vector<wire::Finding> survey_guest(const Domain& domain, const SurveyOption
 wire::SurveyRequest survey_request(const Domain& domain);
 
 // The answer, on the backup's host. Subjects: Xen version, CPU policy (Xen's own
-// xc_cpu_policy_is_compatible), memory for the guest, memory of dom0 for staging, a domain of the same name or
-// uuid, bridges that the guest's interfaces need, existing protection.
+// xc_cpu_policy_is_compatible), memory for the guest, memory of dom0 for staging, a domain of the
+// same name or uuid, bridges that the guest's interfaces need, existing protection.
 std::vector<wire::Finding> answer_survey(const wire::SurveyRequest& request);
 
 }  // namespace specrep::xen

@@ -82,14 +82,22 @@ int bitmap_pages(Gfn gfn_count) {
 // The parameters that make an HVM or PVH guest's platform, as libxc-migration-stream.pandoc
 // asks for in HVM_PARAMS.
 constexpr std::uint32_t kSavedParams[] = {
-    HVM_PARAM_STORE_PFN,          HVM_PARAM_IOREQ_PFN,
-    HVM_PARAM_BUFIOREQ_PFN,       HVM_PARAM_PAGING_RING_PFN,
-    HVM_PARAM_MONITOR_RING_PFN,   HVM_PARAM_SHARING_RING_PFN,
-    HVM_PARAM_VM86_TSS_SIZED,     HVM_PARAM_CONSOLE_PFN,
-    HVM_PARAM_ACPI_IOPORTS_LOCATION, HVM_PARAM_VIRIDIAN,
-    HVM_PARAM_IDENT_PT,           HVM_PARAM_VM_GENERATION_ID_ADDR,
-    HVM_PARAM_IOREQ_SERVER_PFN,   HVM_PARAM_NR_IOREQ_SERVER_PAGES,
-    HVM_PARAM_X87_FIP_WIDTH,      HVM_PARAM_MCA_CAP,
+    HVM_PARAM_STORE_PFN,
+    HVM_PARAM_IOREQ_PFN,
+    HVM_PARAM_BUFIOREQ_PFN,
+    HVM_PARAM_PAGING_RING_PFN,
+    HVM_PARAM_MONITOR_RING_PFN,
+    HVM_PARAM_SHARING_RING_PFN,
+    HVM_PARAM_VM86_TSS_SIZED,
+    HVM_PARAM_CONSOLE_PFN,
+    HVM_PARAM_ACPI_IOPORTS_LOCATION,
+    HVM_PARAM_VIRIDIAN,
+    HVM_PARAM_IDENT_PT,
+    HVM_PARAM_VM_GENERATION_ID_ADDR,
+    HVM_PARAM_IOREQ_SERVER_PFN,
+    HVM_PARAM_NR_IOREQ_SERVER_PAGES,
+    HVM_PARAM_X87_FIP_WIDTH,
+    HVM_PARAM_MCA_CAP,
 };
 
 // Those that name pages which the restoring libxc clears.
@@ -109,8 +117,8 @@ XenGuest::XenGuest(const Domain& domain)
   mkdir(kRunDirectory, 0700);
   device_model_file_ =
       std::string(kRunDirectory) + "/device-model-" + std::to_string(domain_.domid);
-  bitmap_ = static_cast<std::uint64_t*>(xc__hypercall_buffer_alloc_pages(
-      xc_.get(), &bitmap_buffer_, bitmap_pages(gfn_count_)));
+  bitmap_ = static_cast<std::uint64_t*>(
+      xc__hypercall_buffer_alloc_pages(xc_.get(), &bitmap_buffer_, bitmap_pages(gfn_count_)));
   if (!bitmap_) throw Error(errno_text("cannot allocate the dirty bitmap of " + name()));
 }
 
@@ -162,8 +170,7 @@ void XenGuest::start_dirty_log() {
   // Xen then refuses, and it has to go off once.
   if (enable() < 0) {
     xc_shadow_control(xc_.get(), domain_.domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
-    if (enable() < 0)
-      fail(xc_, domain_, errno_text("cannot turn on log-dirty mode for " + name()));
+    if (enable() < 0) fail(xc_, domain_, errno_text("cannot turn on log-dirty mode for " + name()));
   }
   if (has_device_model())
     Qmp(domain_.domid).execute("xen-set-global-dirty-log", {{"enable", true}});
@@ -209,8 +216,8 @@ void XenGuest::copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_
   for (std::size_t first = 0; first < gfns.size(); first += kMapBatch) {
     const std::size_t count = std::min(kMapBatch, gfns.size() - first);
     const auto* pfns = reinterpret_cast<const xen_pfn_t*>(gfns.data() + first);
-    void* mapped = xenforeignmemory_map(memory_.get(), domain_.domid, PROT_READ, count, pfns,
-                                        errors);
+    void* mapped =
+        xenforeignmemory_map(memory_.get(), domain_.domid, PROT_READ, count, pfns, errors);
     if (!mapped) fail(xc_, domain_, errno_text("cannot map memory of " + name()));
     for (std::size_t i = 0; i < count; ++i) {
       present[first + i] = errors[i] == 0;

@@ -77,8 +77,8 @@ void XenRestore::run_libxl(DomainConfig& config, int read_fd) {
   how_.callback = nullptr;
   how_.u.for_event = 1;
   std::uint32_t domid = kNoDomain;
-  int rc = libxl_domain_create_restore(libxl_.get(), config.get(), &domid, read_fd, -1, &params, &how_,
-                                       nullptr);
+  int rc = libxl_domain_create_restore(libxl_.get(), config.get(), &domid, read_fd, -1, &params,
+                                       &how_, nullptr);
   while (!rc) {
     libxl_event* event = nullptr;
     rc = libxl_event_wait(libxl_.get(), &event, LIBXL_EVENTMASK_ALL, nullptr, nullptr);
@@ -221,8 +221,7 @@ void XenRestore::write_pages(std::span<const replica::Stage::Page> pages) {
     stream::append_page_data_head(head, pfns, pfns.size());
 
     std::vector<iovec> parts{{head.data(), head.size()}};
-    for (const auto& page : batch)
-      parts.push_back({const_cast<std::byte*>(page.data), kPageBytes});
+    for (const auto& page : batch) parts.push_back({const_cast<std::byte*>(page.data), kPageBytes});
     std::size_t first = 0;
     while (first < parts.size()) {
       const ssize_t wrote =
@@ -290,8 +289,8 @@ replica::Comparison XenRestore::compare(const wire::DigestsView& digests) {
     pfns.assign(digests.gfns.begin() + static_cast<std::ptrdiff_t>(first),
                 digests.gfns.begin() + static_cast<std::ptrdiff_t>(first + count));
     errors.assign(count, 0);
-    void* mapped = xenforeignmemory_map(memory.get(), *waiting, PROT_READ, count, pfns.data(),
-                                        errors.data());
+    void* mapped =
+        xenforeignmemory_map(memory.get(), *waiting, PROT_READ, count, pfns.data(), errors.data());
     if (!mapped) throw Error(errno_text("cannot map the memory of the waiting domain"));
     for (std::size_t i = 0; i < count; ++i) {
       std::byte digest[wire::kDigestBytes];

@@ -85,8 +85,8 @@ class XenRestore final : public replica::Restorer {
   std::deque<std::pair<Work, std::size_t>> queue_;
   std::size_t queued_bytes_ = 0;
   std::uint64_t queued_epochs_ = 0;
-  bool feeding_ = false;  // the feeder is at work on what it took from the queue
-  bool closing_ = false;  // no more work will come
+  bool feeding_ = false;               // the feeder is at work on what it took from the queue
+  bool closing_ = false;               // no more work will come
   std::optional<std::string> failed_;  // why the copy is lost
   bool libxl_done_ = false;
   std::uint32_t domid_;

@@ -36,7 +36,12 @@ void BM_read_memory(benchmark::State& state) {
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(words.size() * 8));
 }
-BENCHMARK(BM_read_memory)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_read_memory)
+    ->ArgName("GiB")
+    ->Arg(1)
+    ->Arg(64)
+    ->Arg(1024)
+    ->Unit(benchmark::kMicrosecond);
 
 void BM_scan_bitmap(benchmark::State& state) {
   const Gfn gfn_count = static_cast<Gfn>(state.range(0)) * kGiB;
@@ -49,7 +54,12 @@ void BM_scan_bitmap(benchmark::State& state) {
   }
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(gfn_count / 8));
 }
-BENCHMARK(BM_scan_bitmap)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_scan_bitmap)
+    ->ArgName("GiB")
+    ->Arg(1)
+    ->Arg(64)
+    ->Arg(1024)
+    ->Unit(benchmark::kMicrosecond);
 
 // A whole sample apart from the hypercall: scan, history, prediction, choice.
 void sample(benchmark::State& state, model::PolicyKind kind) {
@@ -71,14 +81,19 @@ void sample(benchmark::State& state, model::PolicyKind kind) {
       slot = 8;
     }
   }
-  state.counters["per_dirty_page"] =
-      benchmark::Counter(static_cast<double>(pages.size()),
-                         benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  state.counters["per_dirty_page"] = benchmark::Counter(
+      static_cast<double>(pages.size()),
+      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
   state.counters["model_bytes_per_page"] = static_cast<double>(model::PageHistory::kBytesPerPage);
 }
 void BM_sample_adaptive(benchmark::State& state) { sample(state, model::PolicyKind::kAdaptive); }
 void BM_sample_age(benchmark::State& state) { sample(state, model::PolicyKind::kAge); }
-BENCHMARK(BM_sample_adaptive)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMicrosecond);
+BENCHMARK(BM_sample_adaptive)
+    ->ArgName("GiB")
+    ->Arg(1)
+    ->Arg(64)
+    ->Arg(1024)
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK(BM_sample_age)->ArgName("GiB")->Arg(1)->Arg(64)->Arg(1024)->Unit(benchmark::kMicrosecond);
 
 }  // namespace

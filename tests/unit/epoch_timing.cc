@@ -81,11 +81,15 @@ BOOST_AUTO_TEST_CASE(cheap_samples_come_close_to_the_end_and_early) {
 BOOST_AUTO_TEST_CASE(dear_samples_come_later_and_are_fewer) {
   const Costs costs = after_epochs(50, 1ms);
   // 5 % of 100 ms are five samples.
-  BOOST_TEST(SamplingSchedule(TimePoint{1s}, 100ms, costs.finest(100ms), costs.horizon()).slots_left() <= 5u);
+  BOOST_TEST(
+      SamplingSchedule(TimePoint{1s}, 100ms, costs.finest(100ms), costs.horizon()).slots_left() <=
+      5u);
   BOOST_TEST((costs.horizon() < 64ms));
   // One is always taken, …
   const Costs dear = after_epochs(50, 10ms);
-  BOOST_TEST(SamplingSchedule(TimePoint{1s}, 100ms, dear.finest(100ms), dear.horizon()).slots_left() == 1u);
+  BOOST_TEST(
+      SamplingSchedule(TimePoint{1s}, 100ms, dear.finest(100ms), dear.horizon()).slots_left() ==
+      1u);
 }
 
 BOOST_AUTO_TEST_CASE(a_log_that_takes_too_long_to_read_is_left_alone_but_for_a_try_now_and_then) {

@@ -101,7 +101,8 @@ BOOST_AUTO_TEST_CASE(under_every_policy_a_commit_has_the_memory_of_its_checkpoin
         // At any time: between samples, and while a page is being copied.
         world.guest.before_copy = [&] {
           for (int i = 0; i < 3 && !world.guest.stopped; ++i)
-            world.guest.write_line(random() % 64, random() % 64, static_cast<unsigned char>(random() % 4));
+            world.guest.write_line(random() % 64, random() % 64,
+                                   static_cast<unsigned char>(random() % 4));
         };
         std::map<Epoch, std::vector<Page>> checkpoints;
         world.guest.on_stop = [&] {
@@ -247,8 +248,7 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 struct Fed {
   static constexpr std::uint32_t kCachePages = 8;
 
-  explicit Fed(replica::ReplicaOptions options = {})
-      : replica(link, restorer, clock, options) {
+  explicit Fed(replica::ReplicaOptions options = {}) : replica(link, restorer, clock, options) {
     Link::join(link, primary);
   }
 

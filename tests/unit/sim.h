@@ -9,8 +9,8 @@
 
 #include "libspecrep/epoch/primary_engine.h"
 #include "libspecrep/replica/replica.h"
-#include "libspecrep/wire/page_codec.h"
 #include "libspecrep/wire/digests.h"
+#include "libspecrep/wire/page_codec.h"
 
 // A world without Xen for the core's tests: a clock that stands still until it is moved, a
 // guest whose memory is an array, a link in memory, and a backup whose domain is a map.
@@ -20,7 +20,8 @@ using Page = std::vector<std::byte>;
 
 class Guest final : public guest::Guest {
  public:
-  Guest(ManualClock& clock, Gfn pages) : clock_(clock), memory_(pages * kPageBytes), dirty_(pages) {}
+  Guest(ManualClock& clock, Gfn pages)
+      : clock_(clock), memory_(pages * kPageBytes), dirty_(pages) {}
 
   void write(Gfn gfn, unsigned char value) {
     std::memset(memory_.data() + gfn * kPageBytes, value, kPageBytes);
@@ -138,8 +139,9 @@ class Restorer final : public replica::Restorer {
     begun = !prologue.empty();
   }
   void load(wire::Message message, Gfn gfn_count) override {
-    wire::PageDecoder(gfn_count, 0).decode(
-        message, [this](Gfn gfn, const std::byte* page) { put(gfn, page); });
+    wire::PageDecoder(gfn_count, 0).decode(message, [this](Gfn gfn, const std::byte* page) {
+      put(gfn, page);
+    });
   }
   void apply(replica::CommittedEpoch epoch) override {
     for (const auto& page : epoch.pages.sorted()) put(page.gfn, page.data);

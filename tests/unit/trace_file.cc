@@ -3,8 +3,8 @@
 #include <xxhash.h>
 #include <zstd.h>
 
-#include <boost/test/unit_test.hpp>
 #include <bit>
+#include <boost/test/unit_test.hpp>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -72,9 +72,8 @@ std::string block(std::uint32_t kind, const std::string& data, std::uint64_t num
   stored.resize(ZSTD_compress(stored.data(), stored.size(), data.data(), data.size(), 1));
   const std::uint32_t head[] = {kind, static_cast<std::uint32_t>(stored.size()),
                                 static_cast<std::uint32_t>(data.size())};
-  const std::uint64_t sum =
-      XXH3_64bits_withSeed(stored.data(), stored.size(),
-                           XXH3_64bits_withSeed(head, sizeof head, number));
+  const std::uint64_t sum = XXH3_64bits_withSeed(stored.data(), stored.size(),
+                                                 XXH3_64bits_withSeed(head, sizeof head, number));
   std::string out(reinterpret_cast<const char*>(head), sizeof head);
   out.append(reinterpret_cast<const char*>(&sum), sizeof sum);
   return out + stored;
@@ -194,22 +193,22 @@ BOOST_AUTO_TEST_CASE(hostile_blocks) {
   const auto expect = [&](const std::string& data) {
     expect_error(file, head + block(1, data, 1) + totals);
   };
-  expect(one_page(100, mask, 4));                           // a gfn too high
-  expect(one_page(99, mask, 5));                            // more than its lines
-  expect(one_page(99, none, 1));                            // costs, but did not change
-  expect(one_page(99, mask, 4) + '\0');                     // too long
-  expect(one_page(99, mask, 4).substr(0, 13));              // too short
-  expect("");                                               // nothing
-  expect({0});                                              // no samples
+  expect(one_page(100, mask, 4));               // a gfn too high
+  expect(one_page(99, mask, 5));                // more than its lines
+  expect(one_page(99, none, 1));                // costs, but did not change
+  expect(one_page(99, mask, 4) + '\0');         // too long
+  expect(one_page(99, mask, 4).substr(0, 13));  // too short
+  expect("");                                   // nothing
+  expect({0});                                  // no samples
   const std::string huge("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10);
   const std::string overflow("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10);
-  expect(huge + one_page(99, mask, 4));                     // 2^64-1 samples
-  expect(overflow + one_page(99, mask, 4));                 // a varint beyond 64 bits
-  expect(std::string{1} + huge + std::string{1, 1, 0});     // agrees with nothing in the totals
+  expect(huge + one_page(99, mask, 4));                      // 2^64-1 samples
+  expect(overflow + one_page(99, mask, 4));                  // a varint beyond 64 bits
+  expect(std::string{1} + huge + std::string{1, 1, 0});      // agrees with nothing in the totals
   expect(std::string{2, 10} + huge + std::string(8, '\0'));  // time overflows
-  expect(std::string{2, 10, 0, 1, 1, 1, 1, 0, 0});          // twice the same time
-  expect(std::string{1, 10} + huge + std::string{1, 0});    // run time beyond 32 bits
-  expect(std::string{1, 10, 10, 1} + huge + mask + mask);   // 2^64-1 pages
+  expect(std::string{2, 10, 0, 1, 1, 1, 1, 0, 0});           // twice the same time
+  expect(std::string{1, 10} + huge + std::string{1, 0});     // run time beyond 32 bits
+  expect(std::string{1, 10, 10, 1} + huge + mask + mask);    // 2^64-1 pages
   expect(std::string{2, 10, 10, 1, 1, 1, 1} + huge + huge + mask);
   expect(std::string{1, 10, 10, 1, 1} + huge + mask + '\0');  // gfn 2^64-1
   // Two pages of which the second overflows behind the highest gfn.
@@ -217,7 +216,7 @@ BOOST_AUTO_TEST_CASE(hostile_blocks) {
   expect(std::string{1, 10, 10, 1, 2, 98} + huge + std::string(18, '\0'));
 
   const std::string good = block(1, one_page(99, mask, 4), 1);
-  expect_error(file, head + good);                           // no totals
+  expect_error(file, head + good);                            // no totals
   expect_error(file, head + good + block(2, {1, 2, 10}, 2));  // wrong totals
   expect_error(file, head + good + block(2, {1, 1, 9}, 2));
   expect_error(file, head + good + block(2, {1, 1, 10, 0}, 2));

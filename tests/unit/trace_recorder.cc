@@ -283,7 +283,7 @@ BOOST_AUTO_TEST_CASE(the_guest_runs_after_any_error) {
       World world;
       if (!at_start) world.begin();
       world.guest.fill(1, 1);
-      bool& fail = which == 0 ? world.guest.fail_sample
+      bool& fail = which == 0   ? world.guest.fail_sample
                    : which == 1 ? world.guest.fail_copy
                                 : world.fail_sink;
       fail = true;

@@ -18,7 +18,6 @@ namespace {
 BOOST_AUTO_TEST_SUITE(wire_page_codec)
 
 constexpr Gfn kGfnCount = 1 << 20;
-constexpr std::size_t kLineBytes = 64;
 
 using Page = std::vector<std::byte>;
 

@@ -44,7 +44,7 @@ BOOST_AUTO_TEST_CASE(the_libxl_header_is_big_endian_and_opens_libxc) {
   Bytes out;
   append_libxl_header(out);
   BOOST_TEST((out == bytes({'L', 'i', 'b', 'x', 'l', 'F', 'm', 't', 0, 0, 0, 2, 0, 0, 0, 0,  //
-                            1, 0, 0, 0, 0, 0, 0, 0})));
+                            1,   0,   0,   0,   0,   0,   0,   0})));
 }
 
 BOOST_AUTO_TEST_CASE(the_libxc_headers_name_an_hvm_domain_of_4_kib_pages) {

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libspecrep/error.h"
-#include "libspecrep/trace/replay.h"
 #include "tools/trace/commands.h"
+#include "tools/trace/replay_arguments.h"
 
 namespace specrep::tools {
 namespace {
@@ -19,8 +19,7 @@ constexpr model::PolicyKind kAll[] = {model::PolicyKind::kRemus, model::PolicyKi
 struct Options {
   std::vector<std::string> traces;
   std::vector<std::string> policies;
-  double epoch_ms = 0;
-  double bandwidth_mb_s = 117;
+  ReplayArguments replay;
   double page_cost_us = 2;
   std::size_t cache_mib = 64;
   bool json = false;
@@ -40,13 +39,13 @@ double ratio(std::uint64_t a, std::uint64_t b) {
 }
 
 void print_table(const std::string& path, const trace::Replayed& replayed,
-                 const std::vector<Row>& rows, const trace::Totals& bound,
-                 const Options& options) {
+                 const std::vector<Row>& rows, const trace::Totals& bound, const Options& options) {
   const auto& label = replayed.header.label();
   std::printf("%s%s%s\n%llu epochs of %.0f ms, %.0f pages written in each, %.0f MB/s\n\n",
               path.c_str(), label.empty() ? "" : ": ", label.c_str(),
               static_cast<unsigned long long>(rows[0].totals.epochs), milliseconds(replayed.epoch),
-              per_epoch(rows[0].totals.written_pages, rows[0].totals), options.bandwidth_mb_s);
+              per_epoch(rows[0].totals.written_pages, rows[0].totals),
+              options.replay.bandwidth_mb_s);
   std::printf("%-12s %-17s %-17s %-15s %6s %8s\n", "", "residual/epoch", "speculative/epoch",
               "wasted/epoch", "total", "of the");
   std::printf("%-12s %6s %7s %2s %6s %8s %2s %6s %7s %7s %7s\n", "policy", "pages", "KB", "",
@@ -55,16 +54,15 @@ void print_table(const std::string& path, const trace::Replayed& replayed,
     const auto& t = row.totals;
     const auto each = [&](std::uint64_t sum) { return per_epoch(sum, t); };
     std::printf("%-12s %6.0f %7.1f %2s %6.0f %8.1f %2s %6.0f %7.1f %7.3f %6.1f%%\n",
-                model::to_string(row.policy), each(t.residual_pages),
-                each(t.residual_bytes) / 1e3, "", each(t.speculative_pages),
-                each(t.speculative_bytes) / 1e3, "", each(t.wasted_pages),
-                each(t.wasted_bytes) / 1e3, ratio(t.total_bytes(), t.remus_bytes()),
+                model::to_string(row.policy), each(t.residual_pages), each(t.residual_bytes) / 1e3,
+                "", each(t.speculative_pages), each(t.speculative_bytes) / 1e3, "",
+                each(t.wasted_pages), each(t.wasted_bytes) / 1e3,
+                ratio(t.total_bytes(), t.remus_bytes()),
                 100 * ratio(bound.residual_pages, t.residual_pages));
   }
   std::printf("\nresidual bytes, times fewer than 4 KiB for each page written (Remus):\n");
   for (const Row& row : rows)
-    std::printf("  %-12s %8.1f   residual pages %6.1f times fewer\n",
-                model::to_string(row.policy),
+    std::printf("  %-12s %8.1f   residual pages %6.1f times fewer\n", model::to_string(row.policy),
                 ratio(row.totals.remus_bytes(), row.totals.residual_bytes),
                 ratio(row.totals.written_pages, row.totals.residual_pages));
   std::printf("\n");
@@ -80,7 +78,7 @@ json to_json(const std::string& path, const trace::Replayed& replayed, const Row
           {"label", replayed.header.label()},
           {"policy", model::to_string(row.policy)},
           {"epoch_ms", milliseconds(replayed.epoch)},
-          {"bandwidth_mb_per_s", options.bandwidth_mb_s},
+          {"bandwidth_mb_per_s", options.replay.bandwidth_mb_s},
           {"epochs", t.epochs},
           {"written_pages", t.written_pages},
           {"remus_bytes", t.remus_bytes()},
@@ -106,9 +104,7 @@ void run(const Options& options) {
 
   json all = json::array();
   for (const auto& path : options.traces) {
-    trace::ReplayOptions replay;
-    replay.epoch = std::chrono::microseconds(static_cast<std::int64_t>(options.epoch_ms * 1000));
-    replay.bandwidth_bytes_per_s = options.bandwidth_mb_s * 1e6;
+    trace::ReplayOptions replay = options.replay.options();
     replay.page_cost =
         std::chrono::nanoseconds(static_cast<std::int64_t>(options.page_cost_us * 1000));
     replay.delta_cache_pages = options.cache_mib * (1 << 20) / kPageBytes;
@@ -142,14 +138,8 @@ void add_eval(CLI::App& app) {
       ->add_option("--policy", options->policies,
                    "remus, always, age, adaptive or clairvoyant; again for more [all]")
       ->type_name("NAME");
-  command->add_option("--epoch", options->epoch_ms, "a multiple of the trace's own [the trace's]")
-      ->type_name("MS")
-      ->check(CLI::Range(1.0, 60'000.0));
-  command->add_option("--bandwidth", options->bandwidth_mb_s, "of the link [117]")
-      ->type_name("MB/s")
-      ->check(CLI::Range(0.1, 1e6));
-  command->add_option("--page-cost", options->page_cost_us,
-                      "to copy, encode and queue a page [2]")
+  options->replay.add_to(*command);
+  command->add_option("--page-cost", options->page_cost_us, "to copy, encode and queue a page [2]")
       ->type_name("US")
       ->check(CLI::Range(0.0, 1000.0));
   command->add_option("--delta-cache", options->cache_mib, "versions kept for deltas [64]")

@@ -41,7 +41,9 @@ struct Changes {
         packed_units += page.packed;
     }
   }
-  double per_sample(std::uint64_t n) const { return samples == 0 ? 0 : double(n) / double(samples); }
+  double per_sample(std::uint64_t n) const {
+    return samples == 0 ? 0 : double(n) / double(samples);
+  }
   double share(std::uint64_t n) const { return pages == 0 ? 0 : double(n) / double(pages); }
   double packed_bytes() const { return share(packed_units) * trace::kPackedUnitBytes; }
 };
@@ -298,7 +300,8 @@ void add_info(CLI::App& app) {
     bool json = false;
   };
   const auto options = std::make_shared<Options>();
-  auto* command = app.add_subcommand("info", "Says what is in traces, and how well they were taken.");
+  auto* command =
+      app.add_subcommand("info", "Says what is in traces, and how well they were taken.");
   command->add_option("FILE", options->files, "traces")->required();
   command->add_flag("--json", options->json, "as JSON, an array with an entry for each file");
   command->callback([options] { info(options->files, options->json); });

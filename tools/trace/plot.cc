@@ -6,16 +6,15 @@
 #include <fstream>
 
 #include "libspecrep/error.h"
-#include "libspecrep/trace/replay.h"
 #include "tools/trace/commands.h"
+#include "tools/trace/replay_arguments.h"
 
 namespace specrep::tools {
 namespace {
 
 struct Options {
   std::string trace, output;
-  double epoch_ms = 0;
-  double bandwidth_mb_s = 117;
+  ReplayArguments replay;
 };
 
 struct Point {
@@ -40,9 +39,12 @@ double tick_step(double max) {
 std::string escape(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '&') out += "&amp;";
-    else out += c;
+    if (c == '<')
+      out += "&lt;";
+    else if (c == '&')
+      out += "&amp;";
+    else
+      out += c;
   }
   return out;
 }
@@ -51,14 +53,13 @@ class Svg {
  public:
   static constexpr double kWidth = 900, kChartHeight = 340;
 
-  explicit Svg(const std::string& title) {
-    text(kWidth / 2, 24, title, "middle", 16);
-  }
+  explicit Svg(const std::string& title) { text(kWidth / 2, 24, title, "middle", 16); }
 
   void chart(const std::string& title, const std::string& x_name, const std::string& y_name,
              const std::vector<Series>& series) {
     constexpr double kLeft = 80, kRight = 20, kTop = 40, kBottom = 50;
-    const double x0 = kLeft, x1 = kWidth - kRight, y1 = top_ + kTop, y0 = top_ + kChartHeight - kBottom;
+    const double x0 = kLeft, x1 = kWidth - kRight, y1 = top_ + kTop,
+                 y0 = top_ + kChartHeight - kBottom;
     double x_max = 0, y_max = 0;
     for (const auto& s : series)
       for (const Point p : s.points) x_max = std::max(x_max, p.x), y_max = std::max(y_max, p.y);
@@ -83,7 +84,8 @@ class Svg {
     double legend = y1 + 12;
     for (const auto& s : series) {
       if (s.line) {
-        body_ += "<polyline fill=\"none\" stroke=\"" + s.color + "\" stroke-width=\"1.5\" points=\"";
+        body_ +=
+            "<polyline fill=\"none\" stroke=\"" + s.color + "\" stroke-width=\"1.5\" points=\"";
         for (const Point p : s.points) body_ += number(x(p.x)) + "," + number(y(p.y)) + " ";
         body_ += "\"/>\n";
       }
@@ -91,8 +93,8 @@ class Svg {
         for (const Point p : s.points)
           body_ += "<circle r=\"4\" fill=\"" + s.color + "\" cx=\"" + number(x(p.x)) + "\" cy=\"" +
                    number(y(p.y)) + "\"/>\n";
-      body_ += "<rect width=\"12\" height=\"4\" fill=\"" + s.color + "\" x=\"" +
-               number(x1 - 190) + "\" y=\"" + number(legend - 4) + "\"/>\n";
+      body_ += "<rect width=\"12\" height=\"4\" fill=\"" + s.color + "\" x=\"" + number(x1 - 190) +
+               "\" y=\"" + number(legend - 4) + "\"/>\n";
       text(x1 - 172, legend, s.name, "start", 11);
       legend += 15;
     }
@@ -101,8 +103,10 @@ class Svg {
 
   std::string finish() const {
     return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(kWidth) + "\" height=\"" +
-           number(top_) + "\" font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" "
-           "fill=\"white\"/>\n" + body_ + "</svg>\n";
+           number(top_) +
+           "\" font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" "
+           "fill=\"white\"/>\n" +
+           body_ + "</svg>\n";
   }
 
  private:
@@ -143,9 +147,7 @@ Point residual_against_waste(const trace::Replayed& replayed) {
 }
 
 void run(const Options& options) {
-  trace::ReplayOptions replay;
-  replay.epoch = std::chrono::microseconds(static_cast<std::int64_t>(options.epoch_ms * 1000));
-  replay.bandwidth_bytes_per_s = options.bandwidth_mb_s * 1e6;
+  trace::ReplayOptions replay = options.replay.options();
   const auto play = [&](const model::PolicyOptions& policy) {
     replay.policy = policy;
     return trace::replay(options.trace, replay);
@@ -154,9 +156,15 @@ void run(const Options& options) {
   const auto bound = play({.kind = model::PolicyKind::kClairvoyant});
   const auto always = play({.kind = model::PolicyKind::kAlways});
 
-  const auto residual = [](const epoch::EpochReport& e) { return static_cast<double>(e.residual_pages); };
-  const auto waste = [](const epoch::EpochReport& e) { return static_cast<double>(e.wasted_pages); };
-  const auto written = [](const epoch::EpochReport& e) { return static_cast<double>(e.written_pages); };
+  const auto residual = [](const epoch::EpochReport& e) {
+    return static_cast<double>(e.residual_pages);
+  };
+  const auto waste = [](const epoch::EpochReport& e) {
+    return static_cast<double>(e.wasted_pages);
+  };
+  const auto written = [](const epoch::EpochReport& e) {
+    return static_cast<double>(e.written_pages);
+  };
   const auto& header = adaptive.header;
   Svg svg((header.label().empty() ? options.trace : header.label()) + ", epochs of " +
           std::to_string(static_cast<long>(milliseconds(adaptive.epoch))) + " ms");
@@ -175,10 +183,12 @@ void run(const Options& options) {
   std::sort(curve.points.begin(), curve.points.end(), [](Point a, Point b) { return a.x < b.x; });
   Series age{"age, of 4 to 1 samples", "#3060c0", {}, true};
   for (const unsigned samples : {4u, 3u, 2u, 1u})
-    age.points.push_back(residual_against_waste(
-        play({.kind = model::PolicyKind::kAge, .age_samples = samples})));
+    age.points.push_back(
+        residual_against_waste(play({.kind = model::PolicyKind::kAge, .age_samples = samples})));
   svg.chart("Residual against waste", "pages sent in vain per epoch", "residual pages per epoch",
-            {curve, age, {"clairvoyant (the bound)", "#30a050", {residual_against_waste(bound)}, false},
+            {curve,
+             age,
+             {"clairvoyant (the bound)", "#30a050", {residual_against_waste(bound)}, false},
              {"always", "#a07020", {residual_against_waste(always)}, false}});
 
   std::ofstream file(options.output);
@@ -194,12 +204,7 @@ void add_plot(CLI::App& app) {
   auto* command = app.add_subcommand("plot", "draw a trace's residual and waste as SVG");
   command->add_option("TRACE", options->trace, "the trace")->required();
   command->add_option("-o,--output", options->output, "the picture")->required()->type_name("FILE");
-  command->add_option("--epoch", options->epoch_ms, "a multiple of the trace's own [the trace's]")
-      ->type_name("MS")
-      ->check(CLI::Range(1.0, 60'000.0));
-  command->add_option("--bandwidth", options->bandwidth_mb_s, "of the link [117]")
-      ->type_name("MB/s")
-      ->check(CLI::Range(0.1, 1e6));
+  options->replay.add_to(*command);
   command->callback([options] { run(*options); });
 }
 

@@ -63,7 +63,8 @@ void check_log_unused(const xen::Xenctrl& xc, const xen::Domain& domain) {
       throw Error(xen::errno_text("cannot turn on log-dirty mode for guest " + domain.name));
     throw Error("somebody else logs what guest " + domain.name + " writes",
                 "wait until its migration is over; if there is none, one that died has left the "
-                "log on: `xl remus-spec-stop --force " + domain.name + "` turns it off");
+                "log on: `xl remus-spec-stop --force " +
+                    domain.name + "` turns it off");
   }
   xc_shadow_control(xc.get(), domain.domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
 }
@@ -72,19 +73,6 @@ std::uint64_t memory_kib(const xen::Xenctrl& xc, std::uint32_t domid) {
   xc_domaininfo_t info;
   if (xc_domain_getinfolist(xc.get(), domid, 1, &info) != 1 || info.domain != domid) return 0;
   return info.tot_pages * (kPageBytes / 1024);
-}
-
-xen::Protection registration_of(const xen::Domain& domain) {
-  xen::Protection protection;
-  protection.uuid = xen::to_string(domain.uuid);
-  protection.name = domain.name;
-  protection.domid = domain.domid;
-  // As a primary, so that `xl remus-spec-stop` ends it, and tidies up should it have died.
-  protection.role = "primary";
-  protection.state = "recording";
-  protection.peer = "-";
-  protection.pid = getpid();
-  return protection;
 }
 
 // One line on stderr: redrawn on a terminal, elsewhere a line each ten per cent.
@@ -99,8 +87,8 @@ class Progress {
     what_ = what;
     tenths_ = tenths;
     shown_ = now;
-    std::string line = std::string(what) + " " + std::to_string(done) + " of " +
-                       std::to_string(total);
+    std::string line =
+        std::string(what) + " " + std::to_string(done) + " of " + std::to_string(total);
     if (pages) line += ", " + std::to_string(pages) + " pages written";
     std::fprintf(stderr, terminal ? "\r%-70s" : "%s\n", line.c_str());
     on_line_ = terminal;
@@ -193,7 +181,8 @@ void record(const RecordOptions& options) {
   const xen::Domain domain = xen::find_domain(xen::Libxl(), xc, options.domain);
   xen::XenGuest guest(domain);
   trace::grid_us(options.epoch_ms, options.finest_us);
-  const xen::Registration registration(registration_of(domain));
+  // As a primary, so that `xl remus-spec-stop` ends it, and tidies up should it have died.
+  const xen::Registration registration(xen::primary_of(domain, "recording", "-"));
   check_log_unused(xc, domain);
 
   trace::TraceHeader header;
@@ -209,8 +198,7 @@ void record(const RecordOptions& options) {
   header.set_software("specrep-trace " PACKAGE_VERSION);
   trace::Writer writer(options.file, header);
 
-  const Costs costs =
-      record_into(writer, guest, xc, domain.domid, options, rescuer, signals);
+  const Costs costs = record_into(writer, guest, xc, domain.domid, options, rescuer, signals);
   const double samples = static_cast<double>(std::max<std::uint64_t>(costs.samples, 1));
   if (options.json) {
     std::cout << json{{"file", options.file},
@@ -223,11 +211,12 @@ void record(const RecordOptions& options) {
                      .dump(2)
               << "\n";
   } else {
-    std::printf("%s: %llu samples, %llu pages; a sample took %.2f ms to clean the log, %.2f ms to "
-                "read and compare\n",
-                options.file.c_str(), static_cast<unsigned long long>(costs.samples),
-                static_cast<unsigned long long>(costs.pages),
-                milliseconds(costs.cleaning) / samples, milliseconds(costs.comparing) / samples);
+    std::printf(
+        "%s: %llu samples, %llu pages; a sample took %.2f ms to clean the log, %.2f ms to "
+        "read and compare\n",
+        options.file.c_str(), static_cast<unsigned long long>(costs.samples),
+        static_cast<unsigned long long>(costs.pages), milliseconds(costs.cleaning) / samples,
+        milliseconds(costs.comparing) / samples);
   }
 }
 

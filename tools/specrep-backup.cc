@@ -12,15 +12,19 @@
 
 #include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
+#include <condition_variable>
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/fd_channel.h"
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/domain_monitor.h"
+#include "libspecrep/xen/host.h"
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/survey.h"
 #include "libspecrep/xen/xen_restore.h"
@@ -115,21 +119,101 @@ void publish(xen::Registration& registration, const replica::Replica& replica,
                        {"last_event", to_string(replica.state())}});
 }
 
+wire::Message outcome(wire::Outcome::Kind kind) {
+  wire::Message message;
+  message.envelope.mutable_outcome()->set_kind(kind);
+  return message;
+}
+
+// The other side's word that the guest lives on there, which may come at any time.
+class StandDown {
+ public:
+  void set(std::string reason) {
+    {
+      const std::lock_guard lock(mutex_);
+      reason_ = std::move(reason);
+    }
+    changed_.notify_all();
+  }
+  std::optional<std::string> get() const {
+    const std::lock_guard lock(mutex_);
+    return reason_;
+  }
+  void wait_for(Duration most) const {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, most, [this] { return reason_.has_value(); });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::optional<std::string> reason_;
+};
+
+// The primary is lost. Returns whether this host may take the guest over: the arbiter says so, or
+// there is none and it is not this side that yields. Waits for that as long as it takes.
+// `why` is set to what speaks against it.
+bool may_take_over(const wire::Protect& agreed, const std::string& guest_uuid,
+                   const StandDown& stand_down, const tools::StopSignals& signals, Control& control,
+                   std::string& why) {
+  constexpr Duration kAskAgain = 500ms;
+  constexpr Duration kArbiterTimeout = 2s;
+  std::unique_ptr<Arbiter> arbiter;
+  if (!agreed.arbiter().empty()) arbiter = make_arbiter(agreed.arbiter(), kArbiterTimeout);
+  if (!arbiter && agreed.backup_yields())
+    control.notice("the primary of this guest is lost; its copy is kept, and not started, since " +
+                   std::string("this side yields (--yield backup)"));
+  std::string trouble;
+  while (arbiter || agreed.backup_yields()) {
+    if (const auto reason = stand_down.get()) {
+      why = *reason;
+      return false;
+    }
+    if (signals.requested()) {
+      why = "specrep-backup was told to stop";
+      return false;
+    }
+    if (arbiter) {
+      try {
+        why = "the arbiter has given the guest to the primary";
+        return arbiter->claim(guest_uuid, agreed.fencing_generation(), xen::claimant());
+      } catch (const Error& error) {
+        if (trouble != error.what())
+          control.notice("cannot take the guest over yet: " + std::string(error.what()));
+        trouble = error.what();
+      }
+    }
+    stand_down.wait_for(kAskAgain);
+  }
+  return true;
+}
+
 // Starts the guest, and leaves a record of how it went.
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
-                        TimePoint last_heard, double detected_unix_s, Control& control) {
+                        TimePoint last_heard, double detected_unix_s, double decided_unix_s,
+                        Control& control) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
   restore.activate();
   const double running_unix_s = unix_seconds();
+  unsigned announced = 0;
+  try {
+    announced = xen::announce(*restore.domid());
+  } catch (const Error& error) {
+    spdlog::warn(error.what());
+  }
+  const double announced_unix_s = unix_seconds();
   const auto& times = restore.activation_times();
   const json record = {{"guest", guest.guest_name()},
                        {"domid", *restore.domid()},
                        {"reason", replica.reason()},
                        {"epoch", replica.committed()},
                        {"detected_unix_s", detected_unix_s},
+                       {"decided_unix_s", decided_unix_s},
                        {"running_unix_s", running_unix_s},
+                       {"announced_unix_s", announced_unix_s},
+                       {"announced_cards", announced},
                        {"silence_ms", milliseconds(replica.detected() - last_heard)},
                        {"load_ms", milliseconds(times.load)},
                        {"create_ms", milliseconds(times.create)},
@@ -169,6 +253,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   protection.state = "waiting";
   protection.peer = setup.protect.primary_host();
   protection.pid = getpid();
+  const std::string registered_uuid = protection.uuid;
   auto registration = std::make_optional<xen::Registration>(protection);
 
   wire::TlsListener listener(key);
@@ -182,16 +267,12 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   detach(name);
   spdlog::info("keeping a copy of guest {} of {}", name, protection.peer);
   Control control(channel);
-  std::mutex stand_down_mutex;
-  std::optional<std::string> stand_down;
+  auto& stand_down = *new StandDown;  // the control thread may outlive everything here
 
   auto link = listener.accept(interval, kConnectTimeout);
   signals.set_link(link.get());
   control.listen([&](std::string reason) {
-    {
-      const std::lock_guard lock(stand_down_mutex);
-      stand_down = std::move(reason);
-    }
+    stand_down.set(std::move(reason));
     signals.wake();
   });
 
@@ -205,10 +286,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   TimePoint last_heard = clock.now();
   try {
     while (!replica.decided()) {
-      {
-        const std::lock_guard lock(stand_down_mutex);
-        if (stand_down) replica.stand_down(*stand_down);
-      }
+      if (const auto reason = stand_down.get()) replica.stand_down(*reason);
       if (signals.requested()) replica.stand_down("specrep-backup was told to stop");
       if (replica.decided()) break;
       const TimePoint next = replica.step();
@@ -222,19 +300,31 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     detected_unix_s = unix_seconds();
   } catch (const Error& error) {
     control.notice(std::string("protection of guest ") + name + " ended: " + error.what());
+    control.send(outcome(wire::Outcome::DISCARDED));
     restore.discard();
     throw;
   }
   signals.set_link(nullptr);
 
-  if (replica.state() == replica::Replica::State::kDiscard) {
+  bool discard = replica.state() == replica::Replica::State::kDiscard;
+  std::string why = replica.reason();
+  if (!discard) {
+    registration->update("primary-lost", restore.domid().value_or(0), json::object());
+    discard = !may_take_over(setup.protect, registered_uuid, stand_down, signals, control, why);
+  }
+  if (discard) {
+    // It will never run: the primary need not wait until it is destroyed.
+    control.send(outcome(wire::Outcome::DISCARDED));
     if (signals.requested()) link->send(wire::failure(Error("specrep-backup was told to stop")));
     restore.discard();
-    spdlog::info("discarded the copy of guest {}: {}", name, replica.reason());
+    spdlog::info("discarded the copy of guest {}: {}", name, why);
     return 0;
   }
+  const double decided_unix_s = unix_seconds();
+  control.send(outcome(wire::Outcome::ACTIVATED));
   registration->update("activating", restore.domid().value_or(0), json::object());
-  const std::uint32_t domid = fail_over(replica, restore, last_heard, detected_unix_s, control);
+  const std::uint32_t domid =
+      fail_over(replica, restore, last_heard, detected_unix_s, decided_unix_s, control);
   // Only now, since it waits until the primary has taken the last message, or a second.
   link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.

@@ -7,9 +7,11 @@
 //   {"event":"protected","epoch":1,"seconds":S}
 //   {"event":"verified","epoch":E,"compared":N,"different":N,"left_out":N}
 //   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
-//    "summary":{…}}
+//    "copy_may_exist":BOOL,"summary":{…}}
+//   {"event":"warning","what":…,"advice":…}
 // Exit status: 0 when stopped in order or the guest ended, 1 otherwise. In every case the guest
-// runs on, if it has not ended by itself.
+// runs on, if it has not ended by itself. Its output stays held if "copy_may_exist" is true: then
+// it is for the guardian to find out which copy may go on.
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -21,8 +23,10 @@
 #include <nlohmann/json.hpp>
 
 #include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
 #include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/xen_guest.h"
 #include "tools/log.h"
@@ -84,8 +88,13 @@ double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 // Keeps the counters, and tells them to the operator and to xenstore.
 class Reporter final : public epoch::PrimaryObserver {
  public:
-  Reporter(const Clock& clock, xen::Registration& registration, std::uint32_t domid)
-      : clock_(clock), registration_(registration), domid_(domid), started_(clock.now()) {}
+  Reporter(const Clock& clock, xen::Registration& registration, std::uint32_t domid,
+           const output::NetworkBuffer* network)
+      : clock_(clock),
+        registration_(registration),
+        domid_(domid),
+        network_(network),
+        started_(clock.now()) {}
 
   void on_first_copy(unsigned round, std::uint64_t done, std::uint64_t total,
                      std::uint64_t bytes) override {
@@ -121,6 +130,16 @@ class Reporter final : public epoch::PrimaryObserver {
     capture_state_ms_.add(milliseconds(report.capture_state));
     resume_ms_.add(milliseconds(report.resume));
     epoch_ = report.epoch;
+    if (network_ && network_->dropped_frames() > dropped_frames_) {
+      const std::uint64_t frames = network_->dropped_frames() - dropped_frames_;
+      dropped_frames_ = network_->dropped_frames();
+      emit({{"event", "warning"},
+            {"what", std::to_string(frames) + " frames of the guest were dropped: its output "
+                                              "buffer is full"},
+            {"advice",
+             "give `xl remus-spec` shorter epochs (-i, --max-delay) or a larger "
+             "--buffer"}});
+    }
   }
 
   void on_commit(const wire::Commit& commit, Duration lag) override {
@@ -178,6 +197,9 @@ class Reporter final : public epoch::PrimaryObserver {
         {"resume_ms", rounded(resume_ms_.mean())},
         {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
         {"lag_ms", rounded(lag_ms_.mean())},
+        {"output_held", network_ != nullptr},
+        {"output_held_bytes_max", network_ ? network_->held_bytes_max() : 0},
+        {"output_dropped_frames", dropped_frames_},
         {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
         {"verified_epochs", verified_},
         {"pages_compared", pages_compared_},
@@ -204,6 +226,8 @@ class Reporter final : public epoch::PrimaryObserver {
   const Clock& clock_;
   xen::Registration& registration_;
   std::uint32_t domid_;
+  const output::NetworkBuffer* network_;
+  std::uint64_t dropped_frames_ = 0;
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;
@@ -216,6 +240,39 @@ class Reporter final : public epoch::PrimaryObserver {
 
 struct Ending {
   std::string reason, what, advice;
+  bool copy_may_exist = false;
+};
+
+// The buffer of what the guest sends, for as long as protection lasts.
+class Output {
+ public:
+  Output(const json& config, std::uint32_t domid) {
+    if (!config.value("network_buffer", false)) return;
+    interfaces_ = xen::network_interfaces(domid);
+    if (interfaces_.empty()) return;
+    script_ = config.at("netbuf_script");
+    const std::size_t limit_bytes = config.at("buffer_mib").get<std::size_t>() << 20;
+    output::netbuf_script::set_up(script_, interfaces_, limit_bytes);
+    try {
+      auto buffer = std::make_unique<output::NetworkBuffer>(interfaces_, limit_bytes);
+      network_ = buffer.get();
+      buffer_ = std::move(buffer);
+    } catch (const Error&) {
+      open();
+      throw;
+    }
+  }
+
+  output::OutputBuffer& buffer() { return *buffer_; }
+  const output::NetworkBuffer* network() const { return network_; }  // null: nothing is held
+
+  void open() { output::netbuf_script::take_away(script_, interfaces_); }
+
+ private:
+  std::string script_;
+  std::vector<std::string> interfaces_;
+  std::unique_ptr<output::OutputBuffer> buffer_ = std::make_unique<output::NoBuffer>();
+  const output::NetworkBuffer* network_ = nullptr;
 };
 
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
@@ -256,25 +313,40 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   }
   signals.set_link(link.get());
 
-  Reporter reporter(clock, registration, domain.domid);
-  Ending ending{"stopped", "", ""};
+  Output output(config, domain.domid);
+  Reporter reporter(clock, registration, domain.domid, output.network());
+  Ending ending{"stopped", "", "", false};
+  std::optional<xen::XenGuest> guest;
+  std::optional<epoch::PrimaryEngine> engine;
   try {
-    xen::XenGuest guest(domain);
-    epoch::PrimaryEngine engine(guest, *link, clock, options, reporter);
-    while (!engine.ended()) {
+    guest.emplace(domain);
+    engine.emplace(*guest, *link, output.buffer(), clock, options, reporter);
+    while (!engine->ended()) {
       if (signals.requested())
-        engine.request_stop("protection was stopped; the guest goes on at the primary");
-      const TimePoint next = engine.step();
-      engine.handle(link->wait(next));
+        engine->request_stop("protection was stopped; the guest goes on at the primary");
+      const TimePoint next = engine->step();
+      engine->handle(link->wait(next));
     }
-    if (engine.guest_ended()) ending = {"guest-ended", *engine.guest_ended(), ""};
+    if (engine->guest_ended()) ending = {"guest-ended", *engine->guest_ended(), "", false};
   } catch (const epoch::BackupLost& error) {
-    ending = {"backup-lost", error.what(), error.advice()};
+    ending = {"backup-lost", error.what(), error.advice(), false};
   } catch (const Error& error) {
     link->send(wire::failure(error));
-    ending = {"error", error.what(), error.advice()};
+    ending = {"error", error.what(), error.advice(), false};
+  } catch (const std::exception& error) {
+    link->send(wire::failure(Error(error.what())));
+    ending = {"error", std::string("internal error: ") + error.what(), "", false};
   }
   signals.set_link(nullptr);
+  ending.copy_may_exist = engine && engine->copy_may_exist();
+  if (!ending.copy_may_exist) {
+    try {
+      output.open();
+    } catch (const Error& error) {
+      spdlog::error(error.what());
+      ending.copy_may_exist = true;  // the guardian will try once more
+    }
+  }
   summary = reporter.summary();
   return ending;
 }
@@ -293,13 +365,14 @@ int main() {
   try {
     ending = protect(read_config(), clock, signals, summary);
   } catch (const Error& error) {
-    ending = {"error", error.what(), error.advice()};
+    ending = {"error", error.what(), error.advice(), false};
   } catch (const std::exception& error) {
-    ending = {"error", std::string("internal error: ") + error.what(), ""};
+    ending = {"error", std::string("internal error: ") + error.what(), "", false};
   }
   emit({{"event", "ended"},
         {"reason", ending.reason},
         {"what", ending.what},
+        {"copy_may_exist", ending.copy_may_exist},
         {"advice", ending.advice},
         {"summary", summary}});
   const int status = ending.reason == "stopped" || ending.reason == "guest-ended" ? 0 : 1;

@@ -7,6 +7,8 @@
 
 namespace specrep::xl {
 
+// Of xl remus-spec-receive: its copy of the guest may run, or may not.
+inline constexpr int kDiedActivating = 4;
 inline constexpr int kSshFailed = 255;  // its exit status when it did not get through: ssh(1)
 
 // How the attempt to talk to specrep on the other host went wrong, as seen from here.

@@ -106,6 +106,7 @@ std::vector<wire::Message> FarSide::take_messages() {
     while (!closed_) {
       auto message = channel_.receive(Duration::zero());
       if (!message) break;
+      if (message->envelope.has_outcome()) outcome_ = message->envelope.outcome().kind();
       messages.push_back(std::move(*message));
     }
   } catch (const Error&) {
@@ -134,19 +135,21 @@ void FarSide::stand_down(const std::string& reason) {
   to_far_.write_end.reset();
 }
 
-bool FarSide::wait_until_closed(milliseconds timeout) {
+FarSide::Copy FarSide::wait_for_outcome(milliseconds timeout) {
   const auto until = Clock::now() + timeout;
-  while (!closed_ && Clock::now() < until) {
+  while (!outcome_ && !closed_ && Clock::now() < until) {
     pollfd channel{channel_.in_fd(), POLLIN, 0};
     poll(&channel, 1, 100);
     if (channel.revents) take_messages();
   }
-  return closed_;
+  if (outcome_) return *outcome_ == wire::Outcome::ACTIVATED ? Copy::kActivated : Copy::kDiscarded;
+  return closed_ && ended_by_itself() ? Copy::kDiscarded : Copy::kUnknown;
 }
 
 bool FarSide::ended_by_itself() {
   const auto status = ssh_->wait(kExitMax);
-  return status && WIFEXITED(*status) && WEXITSTATUS(*status) != kSshFailed;
+  return status && WIFEXITED(*status) && WEXITSTATUS(*status) != kSshFailed &&
+         WEXITSTATUS(*status) != kDiedActivating;
 }
 
 wire::Message FarSide::receive(milliseconds timeout) {

@@ -53,16 +53,18 @@ class FarSide {
 
   // Tells the other host to discard its copy; does not wait.
   void stand_down(const std::string& reason);
-  // Waits for the other side to close the channel, which it does when it has done what it was
-  // told. Returns whether it did.
-  bool wait_until_closed(std::chrono::milliseconds timeout);
-  // Once closed: whether it was specrep over there that ended, and not the way to it.
-  bool ended_by_itself();
+  // What became of the copy over there.
+  enum class Copy { kDiscarded, kActivated, kUnknown };
+  // Waits until the other host has said so, or its specrep has ended without having activated it.
+  // kUnknown: it says nothing, or the way to it is cut.
+  Copy wait_for_outcome(std::chrono::milliseconds timeout);
 
  private:
   wire::Message receive(std::chrono::milliseconds timeout);
   void send(wire::Message message);
   void read_stderr();
+  // Whether it was specrep over there that ended, and not the way to it.
+  bool ended_by_itself();
   [[noreturn]] void fail(const std::string& garbage = {});
 
   std::string host_;
@@ -77,6 +79,7 @@ class FarSide {
   std::deque<std::string> unread_lines_;
   std::string last_line_;
   std::string peer_;
+  std::optional<wire::Outcome::Kind> outcome_;
   bool closed_ = false;       // nothing more comes
   bool told_to_end_ = false;  // nothing more is sent
 };

@@ -8,6 +8,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "libspecrep/arbiter/arbiter.h"
+#include "libspecrep/xen/host.h"
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/paths.h"
@@ -28,6 +31,8 @@ constexpr milliseconds kExitMax{10'000};
 constexpr milliseconds kFarSideGrace{3000};
 // For the backup to destroy its copy, after which it closes the channel.
 constexpr milliseconds kStandDownMax{10'000};
+constexpr Duration kArbiterTimeout = std::chrono::seconds(2);
+constexpr milliseconds kArbiterAgain{500};
 constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
 
@@ -193,45 +198,55 @@ int Guardian::conclude(int status) {
 int Guardian::conclude_in_order() {
   const std::string reason = text_of(*ended_, "reason");
   const std::string& name = task_.domain.name;
-  if (reason == "guest-ended") {
+  std::string advice;
+  std::string stands;
+  // The backup was told to stop, and has not confirmed that it did; or it is lost.
+  const auto copy = ended_->find("copy_may_exist");
+  if (copy == ended_->end() || !copy->is_boolean() || copy->get<bool>())
+    stands = settle("protection ended on the primary; the guest lives on there", advice);
+  else if (far_side_)
+    far_side_->stand_down("protection ended on the primary; the guest lives on there");
+  const bool unsettled = !advice.empty();
+
+  if (reason == "guest-ended" && !unsettled) {
     const std::string what = text_of(*ended_, "what");
     console_.say("protection ended: " + (what.empty() ? name + " has ended" : what));
     return 0;
   }
+  if (stands.empty()) stands = where_guest_stands();
   if (reason == "stopped") {
-    if (signal_ != 0) {
-      console_.error("protection stopped; " + name + " runs on, unprotected");
+    if (signal_ != 0 && !unsettled) {
+      console_.error("protection stopped; " + stands);
       return 128 + signal_;
     }
-    if (!stop_reason_.empty()) {
-      console_.error(far_failure_ ? far_failure_->what()
-                                  : stop_reason_ + "; " + name + " runs on, unprotected",
-                     far_failure_ ? far_failure_->advice() : "");
-      return 1;
+    if (!stop_reason_.empty() || unsettled) {
+      const std::string what = stop_reason_.empty() ? "protection stopped" : stop_reason_;
+      console_.error(far_failure_ ? std::string(far_failure_->what()) : what + "; " + stands,
+                     unsettled || !far_failure_ ? advice : far_failure_->advice());
+      return signal_ != 0 ? 128 + signal_ : 1;
     }
-    console_.say("protection stopped; " + name + " runs on, unprotected");
+    console_.say("protection stopped; " + stands);
     return 0;
   }
   // backup-lost or error. The backup's reason, if it could give one, is the first cause.
-  stand_down("protection ended on the primary; the guest lives on there");
   std::string what = far_failure_ ? std::string(far_failure_->what()) : text_of(*ended_, "what");
   if (what.empty()) what = "protection failed";
-  std::string advice = far_failure_ ? far_failure_->advice() : text_of(*ended_, "advice");
-  if (reason == "backup-lost" && far_side_ && !far_failure_ && !far_side_ended())
-    advice = two_copies_advice();
-  console_.error(what + "; " + where_guest_stands(), advice);
+  if (advice.empty()) advice = far_failure_ ? far_failure_->advice() : text_of(*ended_, "advice");
+  console_.error(what + "; " + stands, advice);
   return 1;
 }
 
 int Guardian::conclude_after_death(const std::string& how) {
   // First of all: the data link closed when the process died, and the backup waits only for the
-  // heartbeat timeout before it activates. Only then the guest, which may be stopped.
-  stand_down("specrep-primary died; the guest lives on");
+  // heartbeat timeout before it activates. Only then the guest, which may be stopped; what it
+  // sends stays held until it is settled which copy goes on.
+  if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
   std::string guest;
   std::string advice;
   try {
     const std::string done = xen::recover_guest(task_.domain.domid);
-    guest = where_guest_stands() + (done.empty() ? "" : " (" + done + ")");
+    guest = settle("specrep-primary died; the guest lives on", advice) +
+            (done.empty() ? "" : " (" + done + ")");
   } catch (const Error& error) {
     guest = error.what();
     advice = error.advice();
@@ -242,27 +257,85 @@ int Guardian::conclude_after_death(const std::string& how) {
   } catch (const Error&) {
     // It is marked as dead wherever it is shown.
   }
-  if (far_side_ && !far_side_ended() && advice.empty()) advice = two_copies_advice();
   const std::string text = "specrep-primary died (" + how + "); " + guest;
   console_.event({{"event", "ended"}, {"reason", "error"}, {"what", text}, {"advice", advice}});
   console_.error(text, advice);
   return signal_ != 0 ? 128 + signal_ : 1;
 }
 
-void Guardian::stand_down(const std::string& reason) {
-  if (far_side_) far_side_->stand_down(reason);
+// The rules are a table in doc/failures.md.
+std::string Guardian::settle(const std::string& reason, std::string& advice) {
+  if (!far_side_) return go_on(advice);
+  far_side_->stand_down(reason);
+  switch (far_side_->wait_for_outcome(kStandDownMax)) {
+    case FarSide::Copy::kDiscarded:
+      return go_on(advice);
+    case FarSide::Copy::kActivated:
+      return give_up(advice);
+    case FarSide::Copy::kUnknown:
+      break;
+  }
+  if (!task_.arbiter.empty()) return ask_arbiter(advice);
+  return task_.backup_yields ? go_on(advice) : hold(advice);
 }
 
-// Whether the backup's process is known to be gone: it was heard to close the channel, and ssh says
-// that it was not the network. Then it has discarded its copy, or died.
-bool Guardian::far_side_ended() {
-  return far_side_->wait_until_closed(kStandDownMax) && far_side_->ended_by_itself();
+std::string Guardian::ask_arbiter(std::string& advice) {
+  std::string trouble;
+  for (;;) {
+    try {
+      const auto arbiter = make_arbiter(task_.arbiter, kArbiterTimeout);
+      const bool granted = arbiter->claim(xen::to_string(task_.domain.uuid),
+                                          task_.fencing_generation, xen::claimant());
+      return granted ? go_on(advice) : give_up(advice);
+    } catch (const Error& error) {
+      if (trouble != error.what())
+        console_.warn("the output of " + task_.domain.name +
+                          " is held until the arbiter answers: " + error.what(),
+                      error.advice());
+      trouble = error.what();
+    }
+    pollfd signal{signals_.fd(), POLLIN, 0};
+    poll(&signal, 1, static_cast<int>(kArbiterAgain.count()));
+    if (const int number = signals_.take()) {
+      if (signal_ == 0) signal_ = number;
+      return hold(advice);
+    }
+  }
 }
 
-std::string Guardian::two_copies_advice() const {
-  return "if " + task_.host +
-         " is alive it may have activated its copy: look at `xl list` there, "
-         "and destroy one of the two";
+std::string Guardian::go_on(std::string& advice) {
+  try {
+    if (!xen::run_state(xen::Xenctrl(), task_.domain.domid).exists) return where_guest_stands();
+    xen::open_output(task_.domain.domid, task_.netbuf_script);
+  } catch (const Error& error) {
+    advice = error.advice();
+    return task_.domain.name + " runs, but its network is held: " + error.what();
+  }
+  return where_guest_stands();
+}
+
+std::string Guardian::give_up(std::string& advice) {
+  try {
+    xen::end_losing_copy(task_.domain.domid, task_.netbuf_script);
+  } catch (const Error& error) {
+    advice = error.advice();
+    return task_.domain.name + " runs on " + task_.host + " now; " + error.what();
+  }
+  advice = "protect it again from there";
+  return task_.domain.name + " runs on " + task_.host + " now; the copy here was ended";
+}
+
+// Nobody can say whether the other copy runs. This one stands still, so that nothing is lost
+// whichever the operator chooses.
+std::string Guardian::hold(std::string& advice) {
+  const std::string& name = task_.domain.name;
+  const xen::Xenctrl xc;
+  if (!xen::run_state(xc, task_.domain.domid).exists) return where_guest_stands();
+  xc_domain_pause(xc.get(), task_.domain.domid);
+  advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
+           "`xl remus-spec-stop --force " + name +
+           "` lets it go on here; if it does, `xl destroy " + name + "`";
+  return name + " is paused and its network held, since " + task_.host + " may run it by now";
 }
 
 std::string Guardian::where_guest_stands() const {

@@ -29,6 +29,11 @@ class Guardian {
     std::string host;              // as the operator named it; empty: no backup (-b)
     nlohmann::json configuration;  // for specrep-primary
     int epoch_ms;
+    std::string netbuf_script;
+    // Who decides when the two hosts have lost each other; empty: nobody, then one side yields.
+    std::string arbiter;
+    std::uint64_t fencing_generation;
+    bool backup_yields;
   };
   // far_side: null without a backup. Both must outlive the guardian.
   Guardian(Task task, FarSide* far_side, SignalFd& signals, Console& console);
@@ -47,10 +52,14 @@ class Guardian {
   int conclude(int status);
   int conclude_in_order();
   int conclude_after_death(const std::string& how);
-  void stand_down(const std::string& reason);
-  bool far_side_ended();
+  // Finds out which copy of the guest may go on, and acts on it. Says in one sentence how the guest
+  // stands then; `advice` is set to what the operator should do, if anything.
+  std::string settle(const std::string& reason, std::string& advice);
+  std::string go_on(std::string& advice);
+  std::string give_up(std::string& advice);
+  std::string hold(std::string& advice);
+  std::string ask_arbiter(std::string& advice);
   std::string where_guest_stands() const;
-  std::string two_copies_advice() const;
 
   Task task_;
   FarSide* far_side_;

@@ -5,8 +5,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
+#include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/host.h"
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/survey.h"
@@ -21,6 +25,7 @@ namespace {
 
 constexpr int kVerifyEveryDefault = 10;  // epochs, for --verify without a number
 constexpr int kHeartbeatsPerTimeout = 5;
+constexpr Duration kArbiterTimeout = std::chrono::seconds(5);
 
 struct Options {
   std::string domain;
@@ -41,7 +46,10 @@ struct Options {
   bool no_monitor = false;
   bool json = false;
   std::optional<std::string> ssh_command;
-  std::string netbuf_script;
+  std::string netbuf_script = output::netbuf_script::default_path();
+  int buffer_mib = 32;
+  std::string arbiter;
+  std::string yield = "primary";
   std::string address;
 };
 
@@ -85,8 +93,21 @@ void describe(CLI::App& app, Options& options) {
   app.add_flag("-e,--no-monitor", options.no_monitor,
                "after failover do not stay on HOST to act on the guest's end");
   app.add_option("-N,--netbuf-script", options.netbuf_script,
-                 "accepted for xl remus; network buffering is not in this version")
+                 "set up network buffering by this script instead of specrep-netbuf")
       ->type_name("SCRIPT");
+  app.add_option("--buffer", options.buffer_mib,
+                 "output that is held back at most, for each network interface, in MiB [32]")
+      ->type_name("MIB")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--arbiter", options.arbiter,
+                 "who decides which host goes on when they have lost each other: "
+                 "etcd:http://HOST:2379[,...] or file:/SHARED/FOLDER")
+      ->type_name("URL");
+  app.add_option("--yield", options.yield,
+                 "without an arbiter, the side that does not go on by itself: primary (it stands "
+                 "still until you say) or backup (it does not start its copy) [primary]")
+      ->type_name("SIDE")
+      ->check(CLI::IsMember({"primary", "backup"}));
   app.add_option("--timeout", options.timeout_ms,
                  "silence after which the other host counts as dead, in ms [1000]")
       ->type_name("MS")
@@ -111,10 +132,10 @@ void check_options(Options& options) {
       (options.blackhole || options.no_network_buffer || options.no_disk_replication))
     refuse("-b, -n and -d give up guarantees, and are refused without -F",
            "add -F if failover may then go wrong for this guest");
-  if (!options.netbuf_script.empty() && !options.no_network_buffer)
-    refuse("-N: this version does not hold back network output, with or without a script",
-           "-F -n goes on without: after failover clients may have seen what the guest then "
-           "has not sent yet");
+  if (options.netbuf_script.find('/') == std::string::npos)
+    options.netbuf_script = "/etc/xen/scripts/" + options.netbuf_script;
+  if (access(options.netbuf_script.c_str(), X_OK) != 0 && !options.no_network_buffer)
+    refuse("-N: cannot run " + options.netbuf_script, "name a script with its folder");
   if (options.host.empty() && !options.blackhole)
     refuse("HOST is missing", "`xl remus-spec -h` shows how it is used");
   if (options.verify_every < 0)
@@ -136,6 +157,10 @@ void settle_earlier_protection(const xen::Domain& domain, Console& console) {
       throw Error(
           domain.name + " is already protected by " + p.peer,
           "`xl remus-spec-list` shows it; `xl remus-spec-stop " + domain.name + "` ends it");
+    if (!xen::held_interfaces(domain.domid).empty())
+      throw Error("an earlier protection of " + domain.name + " by " + p.peer +
+                      " died, and its copy may run there",
+                  "`xl remus-spec-stop " + domain.name + "` says more");
     const std::string done = xen::recover_guest(domain.domid);
     xen::remove_stale(p);
     console.warn("an earlier protection of " + domain.name + " had died" +
@@ -165,12 +190,6 @@ std::string to_hex(const wire::PreSharedKey& key) {
   return hex;
 }
 
-std::string this_host() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 // Prints the warnings. One problem becomes the one error; several are listed before it.
 void require_no_problem(const std::vector<wire::Finding>& findings, const std::string& refusal,
                         Console& console) {
@@ -192,17 +211,22 @@ void require_no_problem(const std::vector<wire::Finding>& findings, const std::s
 // Everything up to the moment when both hosts are ready and nothing was changed. Fills in where
 // and how specrep-primary reaches the backup.
 void agree_with_backup(FarSide& far_side, const Options& options, const xen::Domain& domain,
-                       Console& console, nlohmann::json& configuration) {
+                       Arbiter* arbiter, std::uint64_t& generation, Console& console,
+                       nlohmann::json& configuration) {
   far_side.greet();
   require_no_problem(far_side.survey(xen::survey_request(domain)),
                      domain.name + " cannot be protected by " + options.host, console);
+  if (arbiter) generation = arbiter->open(xen::to_string(domain.uuid), xen::claimant());
   const wire::PreSharedKey key = wire::make_pre_shared_key();
   wire::Protect request;
   request.set_pre_shared_key(key.data(), key.size());
   request.set_heartbeat_interval_ms(static_cast<std::uint32_t>(options.heartbeat_ms));
   request.set_heartbeat_timeout_ms(static_cast<std::uint32_t>(options.timeout_ms));
   request.set_monitor_after_failover(!options.no_monitor);
-  request.set_primary_host(this_host());
+  request.set_primary_host(xen::host_name());
+  request.set_arbiter(options.arbiter);
+  request.set_fencing_generation(generation);
+  request.set_backup_yields(options.yield == "backup");
   const wire::Listening listening = far_side.protect(request);
   const std::vector<std::string> addresses = link_addresses(options, listening);
   if (addresses.empty())
@@ -246,19 +270,30 @@ int protect(int argc, char** argv) {
       {"compress", !options.no_compression},
       {"policy", options.policy},
       {"delta_cache_mib", options.delta_cache_mib},
+      {"network_buffer", !options.no_network_buffer},
+      {"netbuf_script", options.netbuf_script},
+      {"buffer_mib", options.buffer_mib},
   };
   if (options.max_delay_ms) configuration["max_delay_ms"] = *options.max_delay_ms;
   if (options.max_overhead_percent)
     configuration["max_overhead_percent"] = *options.max_overhead_percent;
+  std::unique_ptr<Arbiter> arbiter;
+  if (!options.arbiter.empty()) arbiter = make_arbiter(options.arbiter, kArbiterTimeout);
+  std::uint64_t generation = 0;
   std::unique_ptr<FarSide> far_side;
   if (!options.blackhole) {
     far_side = std::make_unique<FarSide>(options.host, options.ssh_command, signals);
-    agree_with_backup(*far_side, options, domain, console, configuration);
+    agree_with_backup(*far_side, options, domain, arbiter.get(), generation, console,
+                      configuration);
   }
   Guardian guardian({.domain = domain,
                      .host = options.blackhole ? std::string() : options.host,
                      .configuration = std::move(configuration),
-                     .epoch_ms = options.epoch_ms},
+                     .epoch_ms = options.epoch_ms,
+                     .netbuf_script = options.netbuf_script,
+                     .arbiter = options.arbiter,
+                     .fencing_generation = generation,
+                     .backup_yields = options.yield == "backup"},
                     far_side.get(), signals, console);
   return guardian.run();
 }

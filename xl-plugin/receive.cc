@@ -13,6 +13,7 @@
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
+#include "xl-plugin/far_failure.h"
 #include "xl-plugin/paths.h"
 #include "xl-plugin/process.h"
 
@@ -36,12 +37,16 @@ void let_go_of_ssh() {
   setsid();
 }
 
-void clear_up_after_death() {
+// Returns whether one died while it activated its copy, which may run.
+bool clear_up_after_death() {
+  bool activating = false;
   for (const xen::Protection& p : xen::list_protections()) {
     if (p.role != "backup" || p.alive) continue;
+    activating |= p.state == "activating";
     xen::discard_leftover_copy(p);
     xen::remove_stale(p);
   }
+  return activating;
 }
 
 }  // namespace
@@ -68,8 +73,7 @@ int receive(int argc, char** argv) {
   std::optional<int> status;
   while (!status) status = backup.wait(std::chrono::hours(1));
   if (WIFEXITED(*status)) return WEXITSTATUS(*status);
-  clear_up_after_death();
-  return kFailed;
+  return clear_up_after_death() ? kDiedActivating : kFailed;
 }
 
 }  // namespace specrep::xl

@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "libspecrep/error.h"
+#include "libspecrep/output/network_buffer.h"
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
@@ -43,8 +45,10 @@ std::optional<xen::Protection> find_protection(const std::string& guest) {
 }
 
 std::string recover(std::uint32_t domid, const std::string& name) {
-  const std::string done = xen::recover_guest(domid);
+  std::string done = xen::recover_guest(domid);
   if (!xen::run_state(xen::Xenctrl(), domid).exists) return name + " is gone";
+  const std::string opened = xen::open_output(domid, output::netbuf_script::default_path());
+  if (!opened.empty()) done += (done.empty() ? "" : "; ") + opened;
   return name + " runs on, unprotected" + (done.empty() ? "" : " (" + done + ")");
 }
 
@@ -80,9 +84,21 @@ int stop_alive(const xen::Protection& p) {
   return kOk;
 }
 
-int stop_stale(const xen::Protection& p) {
+bool is_held(std::uint32_t domid) {
+  return xen::run_state(xen::Xenctrl(), domid).exists && !xen::held_interfaces(domid).empty();
+}
+
+// What the guest sent last is held since nobody was left to find out whether its copy runs.
+[[noreturn]] void refuse_held(const std::string& name, const std::string& host) {
+  throw Error("the network of " + name + " is held: its copy may run on " + host,
+              "look there; if it does not and never will: xl remus-spec-stop --force " + name +
+                  "; if it does: xl destroy " + name);
+}
+
+int stop_stale(const xen::Protection& p, bool force) {
   std::string stands;
   if (p.role == "primary") {
+    if (!force && is_held(p.domid)) refuse_held(p.name, p.peer);
     stands = recover(p.domid, p.name);
   } else if (xen::leftover_copy_exists(p)) {
     xen::discard_leftover_copy(p);
@@ -103,9 +119,11 @@ int stop_unknown(const std::string& guest, bool force) {
   const xen::Domain domain = xen::find_domain(libxl, xc, guest);
   const xen::RunState state = xen::run_state(xc, domain.domid);
   const bool suspended = state.shut_down && state.shutdown_reason == SHUTDOWN_suspend;
-  if (!suspended)
+  if (is_held(domain.domid)) {
+    if (!force) refuse_held(domain.name, "the other host");
+  } else if (!suspended)
     throw Error(domain.name + " is not protected", "`xl remus-spec-list` lists what is");
-  if (!force)
+  if (!force && suspended)
     throw Error(domain.name + " is suspended, but nothing says that specrep did it",
                 "if nothing migrates or saves it: xl remus-spec-stop --force " + domain.name);
   std::cout << recover(domain.domid, domain.name) << "\n";
@@ -119,12 +137,15 @@ int stop(int argc, char** argv) {
   bool force = false;
   CLI::App app("Ends the protection of a guest, which runs on, unprotected.", "xl remus-spec-stop");
   app.add_option("DOMAIN", guest, "name, id or uuid of the guest")->required();
-  app.add_flag("--force", force, "let a guest run that is suspended for no known reason");
+  app.add_flag(
+      "--force", force,
+      "let a guest go on whose copy may run on the other host, or that is suspended for no "
+      "known reason");
   if (const auto status = parse(app, argc, argv)) return *status;
 
   const auto protection = find_protection(guest);
   if (!protection) return stop_unknown(guest, force);
-  if (!protection->alive) return stop_stale(*protection);
+  if (!protection->alive) return stop_stale(*protection, force);
   if (protection->role == "backup")
     throw Error(
         "this host keeps the copy; " + protection->name + " is protected by " + protection->peer,

@@ -26,13 +26,16 @@ constexpr unsigned kFirstCopyRoundsMax = 5;
 constexpr std::size_t kChunkPages = 1024;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
+// How often it is looked how full the output buffer is. At 10 Gbit/s 25 MB come in between.
+constexpr Duration kOutputPoll = 20ms;
 
 }  // namespace
 
-PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock& clock,
-                             PrimaryOptions options, PrimaryObserver& observer)
+PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
+                             const Clock& clock, PrimaryOptions options, PrimaryObserver& observer)
     : guest_(guest),
       link_(link),
+      output_(output),
       clock_(clock),
       options_(std::move(options)),
       observer_(observer),
@@ -106,7 +109,10 @@ void PrimaryEngine::handle(const wire::Link::Event& event) {
       observer_.on_verified(envelope.verified(), verify_left_out_);
       break;
     case wire::Envelope::kStopped:
-      if (phase_ == Phase::kStopping) phase_ = Phase::kEnded;
+      if (phase_ == Phase::kStopping) {
+        phase_ = Phase::kEnded;
+        stop_confirmed_ = true;
+      }
       break;
     case wire::Envelope::kFailure:
       throw wire::to_error(envelope.failure(), "the backup");
@@ -283,6 +289,7 @@ void PrimaryEngine::begin_epoch() {
 
 TimePoint PrimaryEngine::step_epoch() {
   const TimePoint now = clock_.now();
+  if (output_is_filling(now)) schedule_.end_now(now);
   if (now >= schedule_.end()) {
     if (in_flight_.size() >= kEpochsInFlightMax) {
       overdue_ = true;
@@ -300,7 +307,13 @@ TimePoint PrimaryEngine::step_epoch() {
     }
   }
   if (const auto slot = schedule_.take(now)) speculate(*slot);
-  return schedule_.next();
+  return std::min(schedule_.next(), now + kOutputPoll);
+}
+
+bool PrimaryEngine::output_is_filling(TimePoint now) {
+  if (now - output_looked_at_ < kOutputPoll) return false;
+  output_looked_at_ = now;
+  return output_.fill() > kOutputFillMax;
 }
 
 void PrimaryEngine::checkpoint() {
@@ -320,6 +333,7 @@ void PrimaryEngine::checkpoint() {
     state = guest_.capture_state();
     captured = clock_.now();
     if (verify) digests = digest_memory(epoch_);
+    output_.end_epoch(epoch_);
     verified = clock_.now();
   } catch (...) {
     guest_.resume();
@@ -468,6 +482,7 @@ void PrimaryEngine::commit(const wire::Commit& commit) {
   const Duration lag = clock_.now() - in_flight_.front().resumed;
   in_flight_.pop_front();
   committed_ = commit.epoch();
+  output_.release(committed_);
   epoch_length_.committed(lag);
   observer_.on_commit(commit, lag);
 }

@@ -14,6 +14,7 @@
 #include "libspecrep/epoch/sampling_schedule.h"
 #include "libspecrep/guest/guest.h"
 #include "libspecrep/model/policy.h"
+#include "libspecrep/output/output_buffer.h"
 #include "libspecrep/wire/link.h"
 #include "libspecrep/wire/page_codec.h"
 
@@ -99,6 +100,9 @@ class PrimaryObserver {
 // At most kEpochsInFlightMax epochs wait for their Commit; until there is room the running
 // epoch goes on. So a slow backup makes epochs longer, and memory stays bounded.
 //
+// What the guest sends in an epoch leaves when that epoch's Commit has come, and no earlier: the
+// output buffer is told of both. An epoch ends early when its output fills the buffer.
+//
 // The caller owns the thread: it calls step(), waits on the link until the time that step()
 // returned, hands the event to handle(), and so on until ended(). step() and handle() throw
 // BackupLost or Error when protection has to end; the destructor then leaves the guest running
@@ -106,10 +110,13 @@ class PrimaryObserver {
 class PrimaryEngine {
  public:
   static constexpr std::size_t kEpochsInFlightMax = 2;
+  // How full the output buffer may get before the epoch is ended.
+  static constexpr double kOutputFillMax = 0.5;
 
-  // Guest, link, clock and observer must outlive the engine.
-  PrimaryEngine(guest::Guest& guest, wire::Link& link, const Clock& clock, PrimaryOptions options,
-                PrimaryObserver& observer);
+  // Guest, link, output buffer, clock and observer must outlive the engine, which never opens the
+  // buffer: that is for its owner, who knows what became of the backup's copy.
+  PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
+                const Clock& clock, PrimaryOptions options, PrimaryObserver& observer);
   ~PrimaryEngine();
   PrimaryEngine(const PrimaryEngine&) = delete;
   PrimaryEngine& operator=(const PrimaryEngine&) = delete;
@@ -124,6 +131,9 @@ class PrimaryEngine {
   bool ended() const { return phase_ == Phase::kEnded; }
   // Why the guest is gone, when it ended by itself.
   const std::optional<std::string>& guest_ended() const { return guest_ended_; }
+  // Whether the backup may have a copy that it would activate: it was sent a checkpoint, and has
+  // not confirmed that it has discarded what it had.
+  bool copy_may_exist() const { return epoch_ > 1 && !stop_confirmed_; }
   bool in_epochs() const { return phase_ == Phase::kEpochs; }
   Epoch committed() const { return committed_; }
 
@@ -145,6 +155,7 @@ class PrimaryEngine {
   };
   Sampled sample();
   void speculate(model::Slot slot);
+  bool output_is_filling(TimePoint now);
   void checkpoint();
   void send_residual(EpochReport report, guest::State state);
   // Returns the bytes queued, and adds to `counters`. `sizes`, if any, is set to the payload
@@ -164,6 +175,7 @@ class PrimaryEngine {
 
   guest::Guest& guest_;
   wire::Link& link_;
+  output::OutputBuffer& output_;
   const Clock& clock_;
   const PrimaryOptions options_;
   PrimaryObserver& observer_;
@@ -171,6 +183,7 @@ class PrimaryEngine {
   Phase phase_ = Phase::kStart;
   std::optional<std::string> guest_ended_;
   bool logging_dirty_ = false;
+  bool stop_confirmed_ = false;
 
   // The first copy: the pages of this round, and how far it has come.
   unsigned round_ = 0;
@@ -206,7 +219,7 @@ class PrimaryEngine {
   Costs costs_;
   std::unique_ptr<model::Policy> policy_;
   std::uint64_t queued_ever_ = 0;  // bytes
-  TimePoint epoch_start_;
+  TimePoint epoch_start_, output_looked_at_{};
   std::deque<InFlight> in_flight_;
   Epoch committed_ = 0;
   std::uint64_t verify_left_out_ = 0;

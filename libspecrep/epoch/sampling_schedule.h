@@ -46,6 +46,12 @@ class SamplingSchedule {
     slots_left_ = 1;
   }
 
+  // The epoch ends at once, without a further sample.
+  void end_now(TimePoint now) {
+    end_ = now;
+    slots_left_ = 0;
+  }
+
   // How many samples are still to come.
   unsigned slots_left() const { return slots_left_; }
 

@@ -86,8 +86,9 @@ void Replica::decide(State state, const std::string& reason) {
   // A primary that only was silent would take the heartbeats that go on for a backup that is at
   // work, and wait for its Commit for ever.
   if (state == State::kActivate)
-    link_.send(wire::failure(Error("it has activated its copy: " + reason,
-                                   "both copies run now: destroy one of the two")));
+    link_.send(
+        wire::failure(Error("it takes the guest over: " + reason,
+                            "the guest runs there unless the log of this end says otherwise")));
 }
 
 void Replica::start(wire::Message message) {

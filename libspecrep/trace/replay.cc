@@ -243,7 +243,8 @@ Replayed replay(const std::string& path, const ReplayOptions& options,
   primary.policy = options.policy;
   primary.oracle = &guest;
   primary.delta_cache_pages = options.delta_cache_pages;
-  epoch::PrimaryEngine engine(guest, link, clock, primary, collector);
+  output::NoBuffer no_buffer;
+  epoch::PrimaryEngine engine(guest, link, no_buffer, clock, primary, collector);
   for (std::size_t done = 0; !guest.finished();) {
     engine.handle(link.wait(engine.step()));
     if (progress && result.epochs.size() != done) {

@@ -20,7 +20,7 @@ struct Protection {
   std::uint32_t domid = 0;
   std::string role;  // "primary" or "backup"
   std::string
-      state;  // "first-copy", "protected", "recording", "waiting", "activating", "active", …
+      state;  // "first-copy", "protected", "recording", "waiting", "primary-lost", "activating", …
   std::string peer;  // the other host, as the operator named it or as it names itself
   pid_t pid = 0;
   bool alive = true;      // the process holds its lock; only set by list()

@@ -193,13 +193,14 @@ void check_network(const Guest& guest, const SurveyOptions& options, Findings& f
   if (!options.network_buffering)
     return findings.warning(subject, std::to_string(count) + ": output is not held back (-n)",
                             "after failover clients may have seen what the guest has not sent yet");
-  findings.problem(subject, std::to_string(count) + ": this version does not hold back output",
-                   "-F -n goes on without: after failover clients may have seen what the guest "
-                   "has not sent yet");
-  const std::string missing = missing_kernel_modules({"sch_plug", "ifb", "act_mirred"});
+  const std::string missing =
+      missing_kernel_modules({"sch_plug", "sch_ingress", "cls_matchall", "ifb", "act_mirred"});
   if (!missing.empty())
-    findings.warning("kernel modules", "missing for network buffering: " + missing,
-                     "install a kernel with them");
+    return findings.problem(subject, "kernel modules that hold output back are missing: " + missing,
+                            "install a kernel with them; -F -n goes on without: after failover "
+                            "clients may have seen what the guest has not sent yet");
+  findings.ok(subject,
+              std::to_string(count) + ", output is held back until its epoch is committed");
 }
 
 void check_xen_version(const Guest& guest, Findings& findings) {

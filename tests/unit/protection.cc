@@ -133,6 +133,63 @@ BOOST_AUTO_TEST_CASE(the_guest_runs_again_before_its_pages_are_sent) {
   BOOST_TEST(!sent_while_stopped);
 }
 
+BOOST_AUTO_TEST_CASE(output_leaves_with_the_commit_of_its_epoch_and_no_earlier) {
+  World world;
+  world.run_until_committed(1);
+  world.output.send(2);  // in epoch 2
+  while (world.output.ended < 2) {
+    world.engine.step();
+    world.clock.advance(10ms);
+    world.primary_link.heartbeat();
+  }
+  world.output.send(3);
+  // The backup has not answered yet, though epoch 3 may end meanwhile.
+  for (int i = 0; i < 50 && world.output.ended < 3; ++i) {
+    world.engine.step();
+    world.clock.advance(10ms);
+    world.primary_link.heartbeat();
+  }
+  BOOST_TEST(world.output.ended == 3u);
+  BOOST_TEST(world.output.sent.empty());
+  world.output.send(4);
+  world.deliver();
+  BOOST_TEST(world.output.released == 3u);
+  BOOST_TEST(world.output.sent == (std::vector<int>{2, 3}));
+}
+
+BOOST_AUTO_TEST_CASE(what_was_sent_before_the_first_checkpoint_is_not_held_for_its_commit) {
+  World world;
+  world.output.send(1);
+  while (world.output.ended < 1) {
+    world.engine.step();
+    world.clock.advance(1ms);
+    world.primary_link.heartbeat();
+  }
+  BOOST_TEST(world.output.sent == std::vector<int>{1});
+}
+
+BOOST_AUTO_TEST_CASE(an_epoch_ends_early_when_its_output_fills_the_buffer) {
+  World world(64, {.epoch = {.length = 10s}, .heartbeat_timeout = 60s});
+  world.run_until_committed(1);
+  const TimePoint before = world.clock.now();
+  world.output.full = 0.6;
+  world.run_until_committed(3);
+  BOOST_TEST((world.clock.now() - before < 1s));
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_may_exist_from_the_first_checkpoint_until_the_backup_says_otherwise) {
+  World world;
+  world.engine.step();
+  BOOST_TEST(!world.engine.copy_may_exist());
+  world.run_until_committed(2);
+  BOOST_TEST(world.engine.copy_may_exist());
+  world.engine.request_stop("enough");
+  BOOST_TEST(world.engine.copy_may_exist());
+  world.deliver();
+  BOOST_TEST(world.engine.ended());
+  BOOST_TEST(!world.engine.copy_may_exist());
+}
+
 BOOST_AUTO_TEST_CASE(without_commits_no_more_epochs_are_started_than_may_be_in_flight) {
   World world;
   world.run_until_committed(1);
@@ -175,7 +232,8 @@ BOOST_AUTO_TEST_CASE(destroying_the_engine_turns_the_dirty_log_off) {
   Link link(clock);
   Observer observer;
   {
-    epoch::PrimaryEngine engine(guest, link, clock, World::with_name({}), observer);
+    output::NoBuffer output;
+    epoch::PrimaryEngine engine(guest, link, output, clock, World::with_name({}), observer);
     engine.step();
     BOOST_TEST(guest.logging);
   }

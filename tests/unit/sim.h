@@ -188,14 +188,46 @@ class Observer final : public epoch::PrimaryObserver {
   Epoch committed = 0;
 };
 
+// Numbers for frames: those that the guest has handed out, by the epoch in which it did.
+class Output final : public output::OutputBuffer {
+ public:
+  void send(int frame) { held_.back().push_back(frame); }
+  void end_epoch(Epoch epoch) override {
+    if (epoch != ended + 1) throw std::logic_error("epochs end in order");
+    ended = epoch;
+    if (!guest_stopped()) throw std::logic_error("the guest runs while its epoch ends");
+    if (epoch == 1) {  // nothing is held before
+      for (const int frame : held_.back()) sent.push_back(frame);
+      held_.back().clear();
+    }
+    held_.emplace_back();
+  }
+  void release(Epoch epoch) override {
+    if (epoch != released + 1 || epoch > ended) throw std::logic_error("released out of order");
+    released = epoch;
+    for (const int frame : held_.front()) sent.push_back(frame);
+    held_.pop_front();
+  }
+  double fill() override { return full; }
+
+  std::function<bool()> guest_stopped = [] { return true; };
+  std::vector<int> sent;
+  Epoch ended = 0, released = 0;
+  double full = 0;
+
+ private:
+  std::deque<std::vector<int>> held_{1};
+};
+
 // Both halves of protection, joined.
 struct World {
   explicit World(Gfn pages = 64, epoch::PrimaryOptions options = {},
                  replica::ReplicaOptions replica_options = {})
       : guest(clock, pages),
-        engine(guest, primary_link, clock, with_name(options), observer),
+        engine(guest, primary_link, output, clock, with_name(options), observer),
         replica(backup_link, restorer, clock, replica_options) {
     Link::join(primary_link, backup_link);
+    output.guest_stopped = [this] { return guest.stopped; };
   }
 
   static epoch::PrimaryOptions with_name(epoch::PrimaryOptions options) {
@@ -230,6 +262,7 @@ struct World {
   Link primary_link{clock}, backup_link{clock};
   Restorer restorer;
   Observer observer;
+  Output output;
   epoch::PrimaryEngine engine;
   replica::Replica replica;
 };

@@ -34,7 +34,9 @@ class Recording {
   std::string command() const { return "cat " + path_ + "; cat > /dev/null"; }
 
  private:
-  std::string path_ = "far_side_recording." + std::to_string(getpid());
+  static inline int number_ = 0;
+  std::string path_ =
+      "far_side_recording." + std::to_string(getpid()) + "." + std::to_string(number_++);
 };
 
 std::string greeting_error(const std::string& command) {
@@ -132,12 +134,46 @@ BOOST_AUTO_TEST_CASE(stand_down_reaches_the_far_side_before_it_is_let_go) {
     FarSide far_side(command.substr(0, command.find(';')) + "; cat > " + heard, "", signals());
     far_side.greet();
     far_side.stand_down("the guest lives on");
-    BOOST_TEST(far_side.wait_until_closed(std::chrono::seconds(10)));
+    BOOST_CHECK(far_side.wait_for_outcome(std::chrono::seconds(10)) == FarSide::Copy::kDiscarded);
   }
   std::ifstream file(heard, std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
   BOOST_TEST(contains(bytes, "the guest lives on"));
   std::remove(heard.c_str());
+}
+
+wire::Message outcome(wire::Outcome::Kind kind) {
+  wire::Message message;
+  message.envelope.mutable_outcome()->set_kind(kind);
+  return message;
+}
+
+FarSide::Copy copy_after(const std::string& command, std::chrono::milliseconds timeout) {
+  FarSide far_side(command, "", signals());
+  far_side.greet();
+  return far_side.wait_for_outcome(timeout);
+}
+
+BOOST_AUTO_TEST_CASE(what_became_of_the_copy_is_believed_only_from_the_far_side_itself) {
+  const std::chrono::seconds long_enough(10);
+  const std::chrono::milliseconds short_time(200);
+  const auto ends = [](const Recording& recording, const std::string& how) {
+    const std::string command = recording.command();
+    return command.substr(0, command.find(';')) + "; " + how;
+  };
+  using Copy = FarSide::Copy;
+  const Recording silent({wire::hello()});
+  const Recording discarded({wire::hello(), outcome(wire::Outcome::DISCARDED)});
+  const Recording activated({wire::hello(), outcome(wire::Outcome::ACTIVATED)});
+  BOOST_CHECK(copy_after(ends(discarded, "exec sleep 5"), long_enough) == Copy::kDiscarded);
+  BOOST_CHECK(copy_after(ends(activated, "exec sleep 5"), long_enough) == Copy::kActivated);
+  // Its specrep ended, whatever the status: it destroys what it had. But not when ssh failed, nor
+  // when it died while it activated its copy.
+  BOOST_CHECK(copy_after(ends(silent, "exit 1"), long_enough) == Copy::kDiscarded);
+  BOOST_CHECK(copy_after(ends(activated, "exit 0"), long_enough) == Copy::kActivated);
+  BOOST_CHECK(copy_after(ends(silent, "exit 255"), long_enough) == Copy::kUnknown);
+  BOOST_CHECK(copy_after(ends(silent, "exit 4"), long_enough) == Copy::kUnknown);
+  BOOST_CHECK(copy_after(ends(silent, "exec sleep 5"), short_time) == Copy::kUnknown);
 }
 
 BOOST_AUTO_TEST_CASE(an_own_ssh_command_gets_host_and_command) {

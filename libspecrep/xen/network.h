@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace specrep::xen {
+
+// The interfaces in this host's dom0 through which a domain sends: vifN.M, and vifN.M-emu for an
+// emulated card, or as the guest's configuration names them. Only those that exist now.
+std::vector<std::string> network_interfaces(std::uint32_t domid);
+
+// Those of them that have an output buffer (libspecrep/output): while no specrep-primary protects
+// the domain, what it sends there goes nowhere.
+std::vector<std::string> held_interfaces(std::uint32_t domid);
+
+// Lets out what is held of a domain, removes its buffers, and lets it run should it be paused.
+// Only for one whose copy does not run elsewhere. Returns what was done, for the operator.
+std::string open_output(std::uint32_t domid, const std::string& netbuf_script);
+
+// Tells the switches around this host that the domain's cards are here now: a RARP frame from each
+// card's address, sent through its bridge, as QEMU does after a migration. Its IP addresses dom0
+// does not know; a guest with PV drivers announces those by itself when it goes on, and nobody who
+// knew them has forgotten them. Returns for how many cards that was done: a card whose bridge
+// takes no frames from dom0 (Open vSwitch without an internal port of that name) is left out.
+unsigned announce(std::uint32_t domid);
+
+// Ends a domain whose copy runs elsewhere: from now on it sends nothing, and it is destroyed.
+void end_losing_copy(std::uint32_t domid, const std::string& netbuf_script);
+
+}  // namespace specrep::xen

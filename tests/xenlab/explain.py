@@ -1,54 +1,10 @@
-"""Whether what clients saw of a guest is explained by the state that the backup activated.
-
-A value that a client read while epoch N ran is part of the state that epoch N's checkpoint
-captured. So a guest that goes on from epoch E must know every value that was read while an
-epoch up to E ran. Later values are lost as long as output is not held back; with output
-commit none may be.
-"""
+"""What the hosts say of a protection and of a failover."""
 
 import dataclasses
 import json
-import threading
 import time
 
-SAMPLE_INTERVAL_S = 0.3
 FAILOVER_FILE = "/var/log/specrep/{guest}.failover.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    value: int  # what the client had read ...
-    epoch: int  # ... before this epoch ended
-
-
-class Watch:
-    """Notes what the client saw and which epoch ran, until it is stopped or the primary is gone."""
-
-    def __init__(self, lab, guest, counter):
-        self.samples = []
-        self._lab, self._guest, self._counter = lab, guest, counter
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self):
-        # The primary publishes its epoch once a second. A value that was read before a
-        # publication was read while the epoch that it names ran, or an earlier one.
-        pending, published = 0, 0
-        while not self._stop.wait(SAMPLE_INTERVAL_S):
-            value = self._counter.last_value()
-            entry = protection(self._lab, 1, self._guest)
-            if entry is None:
-                return
-            epoch = entry["status"].get("epoch", 0)
-            if epoch != published:
-                self.samples.append(Sample(pending, epoch))
-                published = epoch
-            pending = value
 
 
 def protection(lab, host, guest):
@@ -82,24 +38,18 @@ def wait_for_failover(lab, host, guest, timeout_s):
     return lab.wait_for(record, timeout_s, f"{guest} to be activated on host {host}")
 
 
-def must_be_known(samples, epoch):
-    """The highest value that the state of `epoch` has to contain. 0 if none was sampled."""
-    return max((sample.value for sample in samples if 0 < sample.epoch <= epoch), default=0)
-
-
 @dataclasses.dataclass(frozen=True)
 class FailoverTimes:
     """Seconds from the power cut, on this machine's clock, good to about 50 ms."""
     detected_s: float
+    decided_s: float
     running_s: float
-    answer_s: float
+    announced_s: float
 
 
-def failover_times(lab, host, record, cut_unix_s, answer_unix_s):
-    offset_s = lab.clock_offset(host)
-    return FailoverTimes(record["detected_unix_s"] - offset_s - cut_unix_s,
-                         record["running_unix_s"] - offset_s - cut_unix_s,
-                         answer_unix_s - cut_unix_s)
+def failover_times(lab, host, record, cut_unix_s):
+    offset_s = lab.clock_offset(host) + cut_unix_s
+    return FailoverTimes(*(record[f"{what}_unix_s"] - offset_s for what in ("detected", "decided", "running", "announced")))
 
 
 def unix_s(monotonic_ns):

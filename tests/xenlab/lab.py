@@ -8,6 +8,7 @@ import time
 
 from client import POWER_PORT, Counter, ask
 from common import LabError, phase
+from etcd import Etcd
 from image import ensure_image
 from machine import Machine
 from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
@@ -197,6 +198,14 @@ class Lab:
     def protections(self, host):
         """What `xl remus-spec-list --json` says."""
         return json.loads(self.ssh(host, "xl remus-spec-list --json").stdout)
+
+    def output_buffers(self, host):
+        """The devices that hold back guests' output on a host (see scripts/specrep-netbuf)."""
+        return self.ssh(host, "cd /sys/class/net && ls -d srb* 2>/dev/null", check=False).stdout.split()
+
+    def etcd(self):
+        """A real etcd outside both hosts, for `with`; gives what --arbiter takes."""
+        return Etcd(self.network, self.folder)
 
     def wait_for(self, predicate, timeout, what):
         """Calls `predicate` until it returns something true, and returns that."""

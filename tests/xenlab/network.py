@@ -15,6 +15,7 @@ from common import run
 PURPOSES = ("mgmt", "rep", "guest")
 HOSTS = (1, 2)
 CLIENT_ADDRESS = "192.168.88.254"
+MANAGEMENT_ADDRESS = "10.77.0.254"
 WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler")
 GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52",
                    # One runs at a time, so they share one.
@@ -56,7 +57,7 @@ class Network:
             for host in HOSTS:
                 lines.append(f"tuntap add dev {tap(purpose, host)} mode tap vnet_hdr")
                 lines.append(f"link set {tap(purpose, host)} master {purpose} up")
-        lines.append("address add 10.77.0.254/24 dev mgmt")
+        lines.append(f"address add {MANAGEMENT_ADDRESS}/24 dev mgmt")
         lines.append(f"address add {CLIENT_ADDRESS}/24 dev guest")
         for line in lines:
             self._ip(line)

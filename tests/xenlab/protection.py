@@ -42,7 +42,7 @@ class Protection:
         base = lab.folder / f"protection-{time.monotonic_ns()}"
         self._out, self._err = base.with_suffix(".out"), base.with_suffix(".err")
         with open(self._out, "w") as out, open(self._err, "w") as err:
-            argv = lab.ssh_argv(1, f"exec xl {COMMAND} -F -n --json {options} {guest} xen2")
+            argv = lab.ssh_argv(1, f"exec xl {COMMAND} --json {options} {guest} xen2")
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
     def __enter__(self):
@@ -133,3 +133,4 @@ def check_nothing_left(lab):
         lab.wait_for(lambda: lab.ssh(host, f"pgrep -l '{PROGRAMS}'", check=False).stdout == "",
                      SETTLE_TIMEOUT_S, f"the end of {PROGRAMS} on host {host}")
         assert lab.protections(host) == [], lab.protections(host)
+        assert lab.output_buffers(host) == [], lab.output_buffers(host)

@@ -32,7 +32,7 @@ def kill(lab, counter, command):
         lab.ssh(1, command.format(guest=lab.guest), timeout=180)
         end = protection.end()
     end.expect(1, "specrep-primary died (killed by signal 9", f"{lab.guest} runs on, unprotected")
-    assert "destroy one of the two" not in end.stderr, end.stderr
+    assert "held" not in end.stderr, end.stderr
     check_unprotected(lab, counter)
     log = lab.ssh(2, f"cat /var/log/specrep/{lab.guest}.log").stdout
     assert "activating" not in log, log

@@ -11,7 +11,7 @@ COMMIT_TIMEOUT_S = 1500
 
 def run(lab):
     before = lab.workload()
-    with lab.protect(f"-d -i 100 --timeout 120000 --verify={VERIFY_EVERY}") as protection:
+    with lab.protect(f"-F -d -i 100 --timeout 120000 --verify={VERIFY_EVERY}") as protection:
         protection.wait_until_protected(COMMIT_TIMEOUT_S)
         protection.wait_for_commit(EPOCHS, COMMIT_TIMEOUT_S)
         protection.wait_for(lambda: len(protection.events("verified")) >= EPOCHS // VERIFY_EVERY, 300, "comparisons")

@@ -1,0 +1,16 @@
+"""Without output buffering (-n) a power cut loses what clients have seen: the check can fail."""
+
+from cut import cut_power
+
+GUEST = "pvh"
+
+
+def run(lab):
+    # Long epochs, so that something is seen of the last one whenever the cut comes.
+    result = cut_power(lab, "-F -n -i 3000 --timeout 1000")
+    try:
+        result.check()
+    except AssertionError as error:
+        print(f"caught: {error}")
+    else:
+        raise AssertionError(f"nothing was lost, or the check does not see it: {result}")

@@ -10,7 +10,7 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
 void Costs::sampled(Duration took, std::uint64_t refaults) {
   reading_ns_.add(static_cast<double>(took.count()));
-  epoch_cost_ += took + kWriteFault * static_cast<std::int64_t>(refaults);
+  epoch_cost_ += took + write_fault_ * static_cast<std::int64_t>(refaults);
   ++epoch_samples_;
 }
 

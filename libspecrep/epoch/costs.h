@@ -12,6 +12,10 @@ namespace specrep::epoch {
 // follows from it: how densely an epoch may be sampled, and how many pages may be sent when.
 class Costs {
  public:
+  // write_fault: see guest::Guest::write_fault().
+  explicit Costs(Duration write_fault = std::chrono::microseconds(2))
+      : write_fault_(write_fault) {}
+
   // The log was read and cleaned, which took `took`. `refaults`: pages in it that an earlier
   // sample of this epoch had cleaned, so that they cost the guest one write fault more than
   // without sampling.
@@ -57,9 +61,6 @@ class Costs {
   // So many epochs without a sample are followed by one with.
   static constexpr unsigned kEpochsUntilTry = 16;
   static constexpr Duration kFinestMin = std::chrono::milliseconds(1);
-  // A write fault of a guest with hardware-assisted paging: the exit, the walk and change of the
-  // page table entry, the way back (about 5,000 cycles). An estimate, not measured.
-  static constexpr Duration kWriteFault = std::chrono::microseconds(2);
 
  private:
   // Weighs the newest of about eight measurements.
@@ -74,6 +75,7 @@ class Costs {
   Duration least_horizon() const;
   std::uint64_t pages_in(Duration time, std::uint64_t queued) const;
 
+  Duration write_fault_;
   Mean reading_ns_;  // the log
   Duration epoch_cost_{};
   unsigned epoch_samples_ = 0;

@@ -42,6 +42,7 @@ PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, output::Outp
       first_copy_encoder_(0, options_.compress),
       encoder_(options_.delta_cache_pages, options_.compress),
       epoch_length_(options_.epoch),
+      costs_(guest.write_fault()),
       policy_(model::make_policy(options_.policy, guest.gfn_count(), options_.oracle)) {
   const Gfn gfn_count = guest_.gfn_count();
   present_.resize(gfn_count);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/clock.h"
 #include "libspecrep/error.h"
 #include "libspecrep/guest/page.h"
 #include "libspecrep/guest/page_bitmap.h"
@@ -64,6 +65,10 @@ class Guest {
   // While the guest is stopped it also holds the pages that another domain has mapped
   // writable, since such writes are not logged.
   virtual void sample(PageBitmap& dirty) = 0;
+
+  // What cleaning a page in the log costs the guest when it writes that page again, on this host:
+  // the exit to the hypervisor, the change of the page table, the way back.
+  virtual Duration write_fault() { return std::chrono::microseconds(2); }
 
   // Reads the log without cleaning it.
   virtual void peek(PageBitmap& dirty) = 0;

@@ -36,6 +36,7 @@ class XenGuest final : public guest::Guest {
   void stop_dirty_log() noexcept override;
   void populated(PageBitmap& present) override;
   void sample(PageBitmap& dirty) override;
+  Duration write_fault() override;
   void peek(PageBitmap& dirty) override;
   void copy_pages(std::span<const Gfn> gfns, std::byte* out, std::uint8_t* present) override;
   std::vector<Gfn> special_pages() override;

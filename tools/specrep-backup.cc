@@ -42,6 +42,7 @@ constexpr const char* kLogDirectory = "/var/log/specrep";
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
 constexpr Duration kPublishInterval = 1s;
+constexpr Duration kArbiterTimeout = 2s;
 
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -153,13 +154,10 @@ class StandDown {
 // The primary is lost. Returns whether this host may take the guest over: the arbiter says so, or
 // there is none and it is not this side that yields. Waits for that as long as it takes.
 // `why` is set to what speaks against it.
-bool may_take_over(const wire::Protect& agreed, const std::string& guest_uuid,
+bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::string& guest_uuid,
                    const StandDown& stand_down, const tools::StopSignals& signals, Control& control,
                    std::string& why) {
   constexpr Duration kAskAgain = 500ms;
-  constexpr Duration kArbiterTimeout = 2s;
-  std::unique_ptr<Arbiter> arbiter;
-  if (!agreed.arbiter().empty()) arbiter = make_arbiter(agreed.arbiter(), kArbiterTimeout);
   if (!arbiter && agreed.backup_yields())
     control.notice("the primary of this guest is lost; its copy is kept, and not started, since " +
                    std::string("this side yields (--yield backup)"));
@@ -256,6 +254,11 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   const std::string registered_uuid = protection.uuid;
   auto registration = std::make_optional<xen::Registration>(protection);
 
+  // Now, since a mistake in its name must not come to light when it is needed.
+  std::unique_ptr<Arbiter> arbiter;
+  if (!setup.protect.arbiter().empty())
+    arbiter = make_arbiter(setup.protect.arbiter(), kArbiterTimeout);
+
   wire::TlsListener listener(key);
   {
     wire::Message answer;
@@ -310,7 +313,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   std::string why = replica.reason();
   if (!discard) {
     registration->update("primary-lost", restore.domid().value_or(0), json::object());
-    discard = !may_take_over(setup.protect, registered_uuid, stand_down, signals, control, why);
+    discard = !may_take_over(setup.protect, arbiter.get(), registered_uuid, stand_down, signals,
+                             control, why);
   }
   if (discard) {
     // It will never run: the primary need not wait until it is destroyed.

@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/xen/host.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
@@ -31,7 +30,8 @@ constexpr milliseconds kExitMax{10'000};
 constexpr milliseconds kFarSideGrace{3000};
 // For the backup to destroy its copy, after which it closes the channel.
 constexpr milliseconds kStandDownMax{10'000};
-constexpr Duration kArbiterTimeout = std::chrono::seconds(2);
+// The same, where an arbiter can be asked instead.
+constexpr milliseconds kStandDownWithArbiterMax{1000};
 constexpr milliseconds kArbiterAgain{500};
 constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
@@ -267,7 +267,7 @@ int Guardian::conclude_after_death(const std::string& how) {
 std::string Guardian::settle(const std::string& reason, std::string& advice) {
   if (!far_side_) return go_on(advice);
   far_side_->stand_down(reason);
-  switch (far_side_->wait_for_outcome(kStandDownMax)) {
+  switch (far_side_->wait_for_outcome(task_.arbiter ? kStandDownWithArbiterMax : kStandDownMax)) {
     case FarSide::Copy::kDiscarded:
       return go_on(advice);
     case FarSide::Copy::kActivated:
@@ -275,7 +275,7 @@ std::string Guardian::settle(const std::string& reason, std::string& advice) {
     case FarSide::Copy::kUnknown:
       break;
   }
-  if (!task_.arbiter.empty()) return ask_arbiter(advice);
+  if (task_.arbiter) return ask_arbiter(advice);
   return task_.backup_yields ? go_on(advice) : hold(advice);
 }
 
@@ -283,9 +283,8 @@ std::string Guardian::ask_arbiter(std::string& advice) {
   std::string trouble;
   for (;;) {
     try {
-      const auto arbiter = make_arbiter(task_.arbiter, kArbiterTimeout);
-      const bool granted = arbiter->claim(xen::to_string(task_.domain.uuid),
-                                          task_.fencing_generation, xen::claimant());
+      const bool granted = task_.arbiter->claim(xen::to_string(task_.domain.uuid),
+                                                task_.fencing_generation, xen::claimant());
       return granted ? go_on(advice) : give_up(advice);
     } catch (const Error& error) {
       if (trouble != error.what())

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/xen/domain.h"
 #include "xl-plugin/console.h"
 #include "xl-plugin/far_side.h"
@@ -30,8 +31,9 @@ class Guardian {
     nlohmann::json configuration;  // for specrep-primary
     int epoch_ms;
     std::string netbuf_script;
-    // Who decides when the two hosts have lost each other; empty: nobody, then one side yields.
-    std::string arbiter;
+    // Who decides when the two hosts have lost each other; null: nobody, then one side yields.
+    // Must outlive the guardian.
+    Arbiter* arbiter;
     std::uint64_t fencing_generation;
     bool backup_yields;
   };

@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kVerifyEveryDefault = 10;  // epochs, for --verify without a number
 constexpr int kHeartbeatsPerTimeout = 5;
-constexpr Duration kArbiterTimeout = std::chrono::seconds(5);
+constexpr Duration kArbiterTimeout = std::chrono::seconds(2);
 
 struct Options {
   std::string domain;
@@ -291,7 +291,7 @@ int protect(int argc, char** argv) {
                      .configuration = std::move(configuration),
                      .epoch_ms = options.epoch_ms,
                      .netbuf_script = options.netbuf_script,
-                     .arbiter = options.arbiter,
+                     .arbiter = arbiter.get(),
                      .fencing_generation = generation,
                      .backup_yields = options.yield == "backup"},
                     far_side.get(), signals, console);

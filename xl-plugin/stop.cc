@@ -24,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kStopMax{30'000};
+constexpr milliseconds kSettleMax{15'000};
 constexpr milliseconds kQuiet{2000};  // before it says that it waits
 constexpr milliseconds kPoll{100};
 
@@ -52,6 +53,17 @@ std::string recover(std::uint32_t domid, const std::string& name) {
   return name + " runs on, unprotected" + (done.empty() ? "" : " (" + done + ")");
 }
 
+bool is_held(std::uint32_t domid) {
+  return xen::run_state(xen::Xenctrl(), domid).exists && !xen::held_interfaces(domid).empty();
+}
+
+// What the guest sent last is held since nobody was left to find out whether its copy runs.
+[[noreturn]] void refuse_held(const std::string& name, const std::string& host) {
+  throw Error("the network of " + name + " is held: its copy may run on " + host,
+              "look there; if it does not and never will: xl remus-spec-stop --force " + name +
+                  "; if it does: xl destroy " + name);
+}
+
 int stop_alive(const xen::Protection& p) {
   if (kill(p.pid, SIGTERM) != 0 && errno != ESRCH)
     throw Error("cannot signal specrep-primary (process " + std::to_string(p.pid) +
@@ -74,6 +86,11 @@ int stop_alive(const xen::Protection& p) {
     }
     std::this_thread::sleep_for(kPoll);
   }
+  // If the backup did not confirm that it stops, the guardian is still finding out what became of
+  // its copy.
+  const auto ended = Clock::now();
+  while (is_held(p.domid) && Clock::now() - ended < kSettleMax) std::this_thread::sleep_for(kPoll);
+  if (is_held(p.domid)) refuse_held(p.name, p.peer);
   const xen::RunState state = xen::run_state(xen::Xenctrl(), p.domid);
   if (!state.exists)
     std::cout << p.name << " is gone; nothing is protected any more\n";
@@ -82,17 +99,6 @@ int stop_alive(const xen::Protection& p) {
   else
     std::cout << p.name << " runs on, unprotected\n";
   return kOk;
-}
-
-bool is_held(std::uint32_t domid) {
-  return xen::run_state(xen::Xenctrl(), domid).exists && !xen::held_interfaces(domid).empty();
-}
-
-// What the guest sent last is held since nobody was left to find out whether its copy runs.
-[[noreturn]] void refuse_held(const std::string& name, const std::string& host) {
-  throw Error("the network of " + name + " is held: its copy may run on " + host,
-              "look there; if it does not and never will: xl remus-spec-stop --force " + name +
-                  "; if it does: xl destroy " + name);
 }
 
 int stop_stale(const xen::Protection& p, bool force) {

@@ -130,6 +130,16 @@ class Reporter final : public epoch::PrimaryObserver {
     capture_state_ms_.add(milliseconds(report.capture_state));
     resume_ms_.add(milliseconds(report.resume));
     epoch_ = report.epoch;
+    if (network_ && network_->fill_max() > epoch::PrimaryEngine::kOutputFillMax && !filled_) {
+      filled_ = true;
+      emit({{"event", "warning"},
+            {"what",
+             "the guest sends so much that its output buffer was more than half full: "
+             "epochs end early then, and more would be dropped"},
+            {"advice",
+             "give `xl remus-spec` shorter epochs (-i, --max-delay) or a larger "
+             "--buffer"}});
+    }
     if (network_ && network_->dropped_frames() > dropped_frames_) {
       const std::uint64_t frames = network_->dropped_frames() - dropped_frames_;
       dropped_frames_ = network_->dropped_frames();
@@ -228,6 +238,7 @@ class Reporter final : public epoch::PrimaryObserver {
   std::uint32_t domid_;
   const output::NetworkBuffer* network_;
   std::uint64_t dropped_frames_ = 0;
+  bool filled_ = false;  // and said so
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;

@@ -193,7 +193,9 @@ double NetworkBuffer::fill() {
   }
   dropped_ = dropped;
   held_max_ = std::max(held_max_, total);
-  return static_cast<double>(fullest) / static_cast<double>(limit_bytes_);
+  const double fill = static_cast<double>(fullest) / static_cast<double>(limit_bytes_);
+  fill_max_ = std::max(fill_max_, fill);
+  return fill;
 }
 
 }  // namespace specrep::output

@@ -63,6 +63,7 @@ class NetworkBuffer final : public OutputBuffer {
 
   // Of the last fill(): frames that were dropped since the start because the buffer was full.
   std::uint64_t dropped_frames() const { return dropped_; }
+  double fill_max() const { return fill_max_; }  // of all fill()s
   // The most bytes that were held at any fill().
   std::uint64_t held_bytes_max() const { return held_max_; }
 
@@ -74,6 +75,7 @@ class NetworkBuffer final : public OutputBuffer {
   std::vector<Interface> interfaces_;
   std::size_t limit_bytes_;
   std::uint64_t dropped_ = 0, held_max_ = 0;
+  double fill_max_ = 0;
 };
 
 }  // namespace specrep::output

@@ -7,8 +7,10 @@
 
 namespace specrep::xl {
 
-// Of xl remus-spec-receive: its copy of the guest may run, or may not.
-inline constexpr int kDiedActivating = 4;
+// Of xl remus-spec-receive, besides 0: the copy of the guest is gone; and: it may run, or may not.
+// No program on the way (ssh, a shell, what -s names) ends with the first when the network fails.
+inline constexpr int kEndedWithoutCopy = 73;
+inline constexpr int kDiedActivating = 74;
 inline constexpr int kSshFailed = 255;  // its exit status when it did not get through: ssh(1)
 
 // How the attempt to talk to specrep on the other host went wrong, as seen from here.

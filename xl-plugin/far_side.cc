@@ -142,14 +142,15 @@ FarSide::Copy FarSide::wait_for_outcome(milliseconds timeout) {
     poll(&channel, 1, 100);
     if (channel.revents) take_messages();
   }
-  if (outcome_) return *outcome_ == wire::Outcome::ACTIVATED ? Copy::kActivated : Copy::kDiscarded;
-  return closed_ && ended_by_itself() ? Copy::kDiscarded : Copy::kUnknown;
+  if (outcome_ == wire::Outcome::ACTIVATED) return Copy::kActivated;
+  if (outcome_ == wire::Outcome::DISCARDED) return Copy::kDiscarded;
+  return closed_ && ended_without_copy() ? Copy::kDiscarded : Copy::kUnknown;
 }
 
-bool FarSide::ended_by_itself() {
+bool FarSide::ended_without_copy() {
   const auto status = ssh_->wait(kExitMax);
-  return status && WIFEXITED(*status) && WEXITSTATUS(*status) != kSshFailed &&
-         WEXITSTATUS(*status) != kDiedActivating;
+  return status && WIFEXITED(*status) &&
+         (WEXITSTATUS(*status) == 0 || WEXITSTATUS(*status) == kEndedWithoutCopy);
 }
 
 wire::Message FarSide::receive(milliseconds timeout) {

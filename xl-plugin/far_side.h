@@ -63,8 +63,8 @@ class FarSide {
   wire::Message receive(std::chrono::milliseconds timeout);
   void send(wire::Message message);
   void read_stderr();
-  // Whether it was specrep over there that ended, and not the way to it.
-  bool ended_by_itself();
+  // Whether it was specrep over there that ended, and not the way to it, and left no copy.
+  bool ended_without_copy();
   [[noreturn]] void fail(const std::string& garbage = {});
 
   std::string host_;

@@ -241,16 +241,17 @@ int Guardian::conclude_after_death(const std::string& how) {
   // heartbeat timeout before it activates. Only then the guest, which may be stopped; what it
   // sends stays held until it is settled which copy goes on.
   if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
-  std::string guest;
+  std::string recovered;
   std::string advice;
   try {
     const std::string done = xen::recover_guest(task_.domain.domid);
-    guest = settle("specrep-primary died; the guest lives on", advice) +
-            (done.empty() ? "" : " (" + done + ")");
+    if (!done.empty()) recovered = " (" + done + ")";
   } catch (const Error& error) {
-    guest = error.what();
+    recovered = std::string("; ") + error.what();
     advice = error.advice();
   }
+  // Whatever became of that: the output must not stay held if the copy is gone.
+  const std::string guest = settle("specrep-primary died; the guest lives on", advice) + recovered;
   try {
     for (const xen::Protection& p : xen::list_protections())
       if (p.uuid == xen::to_string(task_.domain.uuid) && !p.alive) xen::remove_stale(p);
@@ -331,6 +332,11 @@ std::string Guardian::hold(std::string& advice) {
   const xen::Xenctrl xc;
   if (!xen::run_state(xc, task_.domain.domid).exists) return where_guest_stands();
   xc_domain_pause(xc.get(), task_.domain.domid);
+  if (xen::held_interfaces(task_.domain.domid).empty()) {  // -n, or it has no network
+    advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
+             "`xl unpause " + name + "` lets it go on here; if it does, `xl destroy " + name + "`";
+    return name + " is paused, since " + task_.host + " may run it by now";
+  }
   advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
            "`xl remus-spec-stop --force " + name +
            "` lets it go on here; if it does, `xl destroy " + name + "`";

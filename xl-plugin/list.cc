@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "tools/table.h"
@@ -58,7 +59,7 @@ void print_table(const std::vector<xen::Protection>& protections) {
 bool has_remains(const xen::Protection& p) {
   if (p.role == "backup") return xen::leftover_copy_exists(p);
   const xen::RunState state = xen::run_state(xen::Xenctrl(), p.domid);
-  return state.exists && state.shut_down;
+  return state.exists && (state.shut_down || !xen::held_interfaces(p.domid).empty());
 }
 
 void remove_dead(const std::vector<xen::Protection>& protections) {
@@ -66,7 +67,8 @@ void remove_dead(const std::vector<xen::Protection>& protections) {
     if (p.alive) continue;
     if (has_remains(p))
       std::cerr << "the protection of " << p.name << " died and left "
-                << (p.role == "backup" ? "a half-made copy" : "the guest suspended")
+                << (p.role == "backup" ? "a half-made copy"
+                                       : "the guest suspended or its network held")
                 << ": `xl remus-spec-stop " << p.name << "` puts it in order\n";
     else
       xen::remove_stale(p);

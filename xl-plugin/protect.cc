@@ -95,8 +95,9 @@ void describe(CLI::App& app, Options& options) {
   app.add_option("-N,--netbuf-script", options.netbuf_script,
                  "set up network buffering by this script instead of specrep-netbuf")
       ->type_name("SCRIPT");
-  app.add_option("--buffer", options.buffer_mib,
-                 "output that is held back at most, for each network interface, in MiB [32]")
+  app.add_option(
+         "--buffer", options.buffer_mib,
+         "output that is held back at most, for each network interface and epoch, in MiB [32]")
       ->type_name("MIB")
       ->check(CLI::Range(1, 1024));
   app.add_option("--arbiter", options.arbiter,
@@ -148,6 +149,7 @@ void check_options(Options& options) {
 
 // A guest is protected once. What a dead process left is cleared away first.
 void settle_earlier_protection(const xen::Domain& domain, Console& console) {
+  const bool held = !xen::held_interfaces(domain.domid).empty();
   for (const xen::Protection& p : xen::list_protections()) {
     if (p.uuid != xen::to_string(domain.uuid)) continue;
     if (p.alive && p.role == "backup")
@@ -157,15 +159,17 @@ void settle_earlier_protection(const xen::Domain& domain, Console& console) {
       throw Error(
           domain.name + " is already protected by " + p.peer,
           "`xl remus-spec-list` shows it; `xl remus-spec-stop " + domain.name + "` ends it");
-    if (!xen::held_interfaces(domain.domid).empty())
-      throw Error("an earlier protection of " + domain.name + " by " + p.peer +
-                      " died, and its copy may run there",
-                  "`xl remus-spec-stop " + domain.name + "` says more");
+    if (held) break;
     const std::string done = xen::recover_guest(domain.domid);
     xen::remove_stale(p);
     console.warn("an earlier protection of " + domain.name + " had died" +
                  (done.empty() ? "" : ": " + done));
   }
+  // To set up a new buffer would let out what the old one holds.
+  if (held)
+    throw Error("the network of " + domain.name +
+                    " is held since an earlier protection: its copy may run on the other host",
+                "`xl remus-spec-stop " + domain.name + "` says what to do");
 }
 
 std::vector<std::string> link_addresses(const Options& options, const wire::Listening& listening) {

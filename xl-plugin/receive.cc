@@ -72,8 +72,8 @@ int receive(int argc, char** argv) {
 
   std::optional<int> status;
   while (!status) status = backup.wait(std::chrono::hours(1));
-  if (WIFEXITED(*status)) return WEXITSTATUS(*status);
-  return clear_up_after_death() ? kDiedActivating : kFailed;
+  if (WIFEXITED(*status)) return WEXITSTATUS(*status) == 0 ? kOk : kEndedWithoutCopy;
+  return clear_up_after_death() ? kDiedActivating : kEndedWithoutCopy;
 }
 
 }  // namespace specrep::xl

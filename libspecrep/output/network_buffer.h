@@ -23,7 +23,7 @@ std::string default_path();
 void set_up(const std::string& script, const std::vector<std::string>& interfaces,
             std::size_t limit_bytes);
 
-// Lets all that is held go out, in order, and removes the devices. Interfaces that are gone or
+// Lets all that is held go out, and removes the devices. Interfaces that are gone or
 // have no buffer are no error. Throws Error when something is left.
 void take_away(const std::string& script, const std::vector<std::string>& interfaces);
 

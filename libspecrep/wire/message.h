@@ -11,8 +11,8 @@
 
 namespace specrep::wire {
 
-inline constexpr std::uint32_t kProtocolMin = 2;
-inline constexpr std::uint32_t kProtocolMax = 2;
+inline constexpr std::uint32_t kProtocolMin = 3;
+inline constexpr std::uint32_t kProtocolMax = 3;
 
 // Bits of Hello.features. None yet: disks will be named here.
 inline constexpr std::uint64_t kFeatures = 0;

@@ -167,12 +167,14 @@ BOOST_AUTO_TEST_CASE(what_became_of_the_copy_is_believed_only_from_the_far_side_
   const Recording activated({wire::hello(), outcome(wire::Outcome::ACTIVATED)});
   BOOST_CHECK(copy_after(ends(discarded, "exec sleep 5"), long_enough) == Copy::kDiscarded);
   BOOST_CHECK(copy_after(ends(activated, "exec sleep 5"), long_enough) == Copy::kActivated);
-  // Its specrep ended, whatever the status: it destroys what it had. But not when ssh failed, nor
-  // when it died while it activated its copy.
-  BOOST_CHECK(copy_after(ends(silent, "exit 1"), long_enough) == Copy::kDiscarded);
+  // Its specrep ended and says so by its status. Not when anything on the way failed, nor when it
+  // died while it activated its copy.
+  BOOST_CHECK(copy_after(ends(silent, "exit 73"), long_enough) == Copy::kDiscarded);
   BOOST_CHECK(copy_after(ends(activated, "exit 0"), long_enough) == Copy::kActivated);
+  BOOST_CHECK(copy_after(ends(silent, "exit 1"), long_enough) == Copy::kUnknown);
+  BOOST_CHECK(copy_after(ends(silent, "kill -TERM $$"), long_enough) == Copy::kUnknown);
   BOOST_CHECK(copy_after(ends(silent, "exit 255"), long_enough) == Copy::kUnknown);
-  BOOST_CHECK(copy_after(ends(silent, "exit 4"), long_enough) == Copy::kUnknown);
+  BOOST_CHECK(copy_after(ends(silent, "exit 74"), long_enough) == Copy::kUnknown);
   BOOST_CHECK(copy_after(ends(silent, "exec sleep 5"), short_time) == Copy::kUnknown);
 }
 

@@ -2,8 +2,8 @@
 """Stands outside both hosts at the wire of host 1's guest network: asks the guest things in every
 protocol that it answers by itself, and tells of each frame that it sends.
 
-Run as a program in the lab's namespace: frames.py INTERFACE GUEST_MAC GUEST_ADDRESS SECONDS; it prints
-one JSON object with the number of the guest's frames by ethertype.
+Run as a program in the lab's namespace: frames.py watch|flood INTERFACE GUEST_MAC GUEST_ADDRESS SECONDS; it
+prints one JSON object with the number of the guest's frames by ethertype.
 """
 
 import collections
@@ -16,15 +16,20 @@ import sys
 import time
 
 ASK_INTERVAL_S = 0.2
+FLOOD_INTERVAL_S = 0.005
+FLOOD_BYTES = 1400  # of each ping
 NAMES = {0x0800: "ipv4", 0x0806: "arp", 0x86DD: "ipv6"}
 OUR_MAC = bytes.fromhex("0253504543aa")
 OUR_IPV4 = "192.168.88.253"  # nobody's; the asker takes no part in TCP
 OUR_IPV6 = "fe80::53:5045:43aa"
 
 
-def watch(network, interface, mac, address, seconds):
-    """What the guest sent within `seconds`, {"arp": 3, ...}, while it was asked all the time."""
-    argv = network.inside([sys.executable, __file__, interface, mac, address, seconds])
+def watch(network, interface, mac, address, seconds, how="watch"):
+    """What the guest sent within `seconds`, {"arp": 3, ...}, while it was asked all the time.
+
+    `how`: "flood" asks for much more, and only by pings.
+    """
+    argv = network.inside([sys.executable, __file__, how, interface, mac, address, seconds])
     done = subprocess.run(argv, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
@@ -57,10 +62,10 @@ def arp_reply(mac, address):
                  + socket.inet_aton(OUR_IPV4) + mac + socket.inet_aton(address))
 
 
-def ping4(mac, address, number):
-    icmp = struct.pack("!BBHHH", 8, 0, 0, 0x5350, number) + b"specrep!"
+def ping4(mac, address, number, data=b"specrep!"):
+    icmp = struct.pack("!BBHHH", 8, 0, 0, 0x5350, number & 0xFFFF) + data
     icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
-    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), number, 0, 64, 1, 0, socket.inet_aton(OUR_IPV4),
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), number & 0xFFFF, 0, 64, 1, 0, socket.inet_aton(OUR_IPV4),
                      socket.inet_aton(address))
     ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
     return frame(mac, 0x0800, ip + icmp)
@@ -76,7 +81,7 @@ def neighbour_solicitation(mac):
     return frame(b"\x33\x33\xff" + target[13:], 0x86DD, ip + icmp)
 
 
-def main(interface, mac_text, address, seconds):
+def main(how, interface, mac_text, address, seconds):
     mac = bytes.fromhex(mac_text.replace(":", ""))
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # ETH_P_ALL
     wire.bind((interface, 0))
@@ -85,11 +90,14 @@ def main(interface, mac_text, address, seconds):
     ask_s, number = 0, 0
     while time.monotonic() < end_s:
         if time.monotonic() >= ask_s:
-            ask_s, number = time.monotonic() + ASK_INTERVAL_S, number + 1
-            for question in (arp_request(address), arp_reply(mac, address), ping4(mac, address, number),
-                             neighbour_solicitation(mac)):
+            flood, number = how == "flood", number + 1
+            ask_s = time.monotonic() + (FLOOD_INTERVAL_S if flood else ASK_INTERVAL_S)
+            questions = [arp_reply(mac, address), ping4(mac, address, number, bytes(FLOOD_BYTES if flood else 8))]
+            if not flood:
+                questions += [arp_request(address), neighbour_solicitation(mac)]
+            for question in questions:
                 wire.send(question)
-        if select.select([wire], [], [], 0.05)[0]:
+        if select.select([wire], [], [], FLOOD_INTERVAL_S)[0]:
             data, source = wire.recvfrom(65535)
             # What we send ourselves comes past as well.
             if data[6:12] == mac and source[2] != socket.PACKET_OUTGOING:

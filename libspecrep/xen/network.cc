@@ -26,6 +26,7 @@ bool exists(const std::string& interface) { return if_nametoindex(interface.c_st
 }  // namespace
 
 std::vector<std::string> network_interfaces(std::uint32_t domid) {
+  if (domid == 0) return {};  // libxl keeps no configuration of dom0
   const Libxl libxl;
   DomainConfig config;
   config.parse(libxl, domain_config_json(libxl, domid));

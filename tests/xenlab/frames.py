@@ -56,12 +56,6 @@ def arp_request(address):
                  + socket.inet_aton(OUR_IPV4) + bytes(6) + socket.inet_aton(address))
 
 
-def arp_reply(mac, address):
-    """So that the guest can answer us: what it would have to ask for first."""
-    return frame(mac, 0x0806, struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + OUR_MAC
-                 + socket.inet_aton(OUR_IPV4) + mac + socket.inet_aton(address))
-
-
 def ping4(mac, address, number, data=b"specrep!"):
     icmp = struct.pack("!BBHHH", 8, 0, 0, 0x5350, number & 0xFFFF) + data
     icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
@@ -92,9 +86,10 @@ def main(how, interface, mac_text, address, seconds):
         if time.monotonic() >= ask_s:
             flood, number = how == "flood", number + 1
             ask_s = time.monotonic() + (FLOOD_INTERVAL_S if flood else ASK_INTERVAL_S)
-            questions = [arp_reply(mac, address), ping4(mac, address, number, bytes(FLOOD_BYTES if flood else 8))]
+            # By the first of these the guest knows where to answer the ping.
+            questions = [arp_request(address), ping4(mac, address, number, bytes(FLOOD_BYTES if flood else 8))]
             if not flood:
-                questions += [arp_request(address), neighbour_solicitation(mac)]
+                questions.append(neighbour_solicitation(mac))
             for question in questions:
                 wire.send(question)
         if select.select([wire], [], [], FLOOD_INTERVAL_S)[0]:

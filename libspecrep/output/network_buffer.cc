@@ -85,7 +85,7 @@ class NetworkBuffer::Netlink {
   void redirect(const Interface& interface, unsigned lane) {
     tc_mirred mirred{};
     mirred.index = kActionIndexBase + interface.index;
-    mirred.action = TC_ACT_STOLEN;
+    mirred.action = TC_ACT_PIPE;  // as the script has it, which says why
     mirred.eaction = TCA_EGRESS_REDIR;
     mirred.ifindex = interface.lanes[lane];
 

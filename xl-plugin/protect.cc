@@ -7,7 +7,6 @@
 
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
-#include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/host.h"
 #include "libspecrep/xen/network.h"
@@ -18,6 +17,7 @@
 #include "xl-plugin/console.h"
 #include "xl-plugin/far_side.h"
 #include "xl-plugin/guardian.h"
+#include "xl-plugin/paths.h"
 
 namespace specrep::xl {
 
@@ -46,7 +46,7 @@ struct Options {
   bool no_monitor = false;
   bool json = false;
   std::optional<std::string> ssh_command;
-  std::string netbuf_script = output::netbuf_script::default_path();
+  std::string netbuf_script = program_path("specrep-netbuf");
   int buffer_mib = 32;
   std::string arbiter;
   std::string yield = "primary";

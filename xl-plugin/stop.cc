@@ -10,11 +10,11 @@
 #include <thread>
 
 #include "libspecrep/error.h"
-#include "libspecrep/output/network_buffer.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
+#include "xl-plugin/paths.h"
 
 namespace specrep::xl {
 
@@ -45,16 +45,21 @@ std::optional<xen::Protection> find_protection(const std::string& guest) {
   return found;
 }
 
-std::string recover(std::uint32_t domid, const std::string& name) {
-  std::string done = xen::recover_guest(domid);
-  if (!xen::run_state(xen::Xenctrl(), domid).exists) return name + " is gone";
-  const std::string opened = xen::open_output(domid, output::netbuf_script::default_path());
-  if (!opened.empty()) done += (done.empty() ? "" : "; ") + opened;
-  return name + " runs on, unprotected" + (done.empty() ? "" : " (" + done + ")");
-}
-
 bool is_held(std::uint32_t domid) {
   return xen::run_state(xen::Xenctrl(), domid).exists && !xen::held_interfaces(domid).empty();
+}
+
+std::string recover(std::uint32_t domid, const std::string& name) {
+  std::string done = xen::recover_guest(domid);
+  const auto note = [&done](const char* what) {
+    done += (done.empty() ? "" : "; ") + std::string(what);
+  };
+  if (!xen::run_state(xen::Xenctrl(), domid).exists) return name + " is gone";
+  if (xen::open_output(domid, program_path("specrep-netbuf"))) {
+    note("network opened");
+    if (xen::unpause_held_guest(domid)) note("unpaused");
+  }
+  return name + " runs on, unprotected" + (done.empty() ? "" : " (" + done + ")");
 }
 
 // What the guest sent last is held since nobody was left to find out whether its copy runs.

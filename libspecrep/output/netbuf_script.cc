@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 
 #include "libspecrep/error.h"
@@ -72,11 +71,6 @@ void run(const std::string& script, std::vector<std::string> arguments,
 }
 
 }  // namespace
-
-std::string default_path() {
-  const char* folder = std::getenv("SPECREP_LIBEXEC");
-  return std::string(folder && *folder ? folder : SPECREP_EXEC_DIR) + "/specrep-netbuf";
-}
 
 void set_up(const std::string& script, const std::vector<std::string>& interfaces,
             std::size_t limit_bytes) {

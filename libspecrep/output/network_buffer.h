@@ -13,9 +13,6 @@ namespace specrep::output {
 // what it builds is told there), the devices through which a NetworkBuffer works.
 namespace netbuf_script {
 
-// The script that is used unless the operator names another one.
-std::string default_path();
-
 // For interfaces of this host, by name. An interface that has a buffer already gets a new one; what
 // the old one held goes out. Nothing is held back until NetworkBuffer::end_epoch(1).
 // limit_bytes: of what is held per interface and lane; more is dropped.

@@ -50,20 +50,10 @@ std::vector<std::string> held_interfaces(std::uint32_t domid) {
   return held;
 }
 
-std::string open_output(std::uint32_t domid, const std::string& netbuf_script) {
+bool open_output(std::uint32_t domid, const std::string& netbuf_script) {
   const auto held = held_interfaces(domid);
   output::netbuf_script::take_away(netbuf_script, held);
-  const Xenctrl xc;
-  xc_domaininfo_t info;
-  std::string done = held.empty() ? "" : "network opened";
-  if (xc_domain_getinfolist(xc.get(), domid, 1, &info) == 1 && info.domain == domid &&
-      (info.flags & XEN_DOMINF_paused)) {
-    if (xc_domain_unpause(xc.get(), domid))
-      throw Error(errno_text("cannot unpause domain " + std::to_string(domid)),
-                  "try `xl unpause " + std::to_string(domid) + "`");
-    done += done.empty() ? "unpaused" : "; unpaused";
-  }
-  return done;
+  return !held.empty();
 }
 
 unsigned announce(std::uint32_t domid) {

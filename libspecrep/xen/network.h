@@ -14,9 +14,9 @@ std::vector<std::string> network_interfaces(std::uint32_t domid);
 // the domain, what it sends there goes nowhere.
 std::vector<std::string> held_interfaces(std::uint32_t domid);
 
-// Lets out what is held of a domain, removes its buffers, and lets it run should it be paused.
-// Only for one whose copy does not run elsewhere. Returns what was done, for the operator.
-std::string open_output(std::uint32_t domid, const std::string& netbuf_script);
+// Lets out what is held of a domain and removes its buffers. Only for one whose copy does not run
+// elsewhere. Returns whether it had any.
+bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 
 // Tells the switches around this host that the domain's cards are here now: a RARP frame from each
 // card's address, sent through its bridge, as QEMU does after a migration. Its IP addresses dom0

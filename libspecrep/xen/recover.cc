@@ -118,6 +118,18 @@ std::string recover_guest(std::uint32_t domid) {
   return done;
 }
 
+bool unpause_held_guest(std::uint32_t domid) {
+  const Xenctrl xc;
+  xc_domaininfo_t info;
+  if (xc_domain_getinfolist(xc.get(), domid, 1, &info) != 1 || info.domain != domid ||
+      !(info.flags & XEN_DOMINF_paused))
+    return false;
+  if (xc_domain_unpause(xc.get(), domid))
+    throw Error(errno_text("cannot unpause domain " + std::to_string(domid)),
+                "try `xl unpause " + std::to_string(domid) + "`");
+  return true;
+}
+
 bool leftover_copy_exists(const Protection& protection) {
   if (protection.role != "backup" || protection.alive || protection.domid == 0 ||
       protection.state == "activating")

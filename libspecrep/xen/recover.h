@@ -14,6 +14,10 @@ namespace specrep::xen {
 // Throws Error when the guest is stopped and cannot be resumed.
 std::string recover_guest(std::uint32_t domid);
 
+// Takes back the pause of a guest that stood still since nobody could say whether its copy runs.
+// Not for others: who paused those wants them so. Returns whether it was paused.
+bool unpause_held_guest(std::uint32_t domid);
+
 // Whether a dead specrep-backup left a half-restored domain: one that still has the guest's uuid,
 // the name that it bears while it is restored, and has never run. One that was being activated
 // is not counted: it may be the only copy.

@@ -26,6 +26,8 @@
 
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
+#include "arbiter_test.h"
+#include "ipv6.h"
 
 namespace specrep {
 namespace {
@@ -34,15 +36,6 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr auto kPatience = 30s;
-const std::string kGuest = "6c3f2b9a-0d1e-4f5a-8b7c-112233445566";
-
-TimePoint now() { return std::chrono::steady_clock::now(); }
-
-// Both what happened and what to do must be there.
-bool is_helpful(const Error& e) {
-  BOOST_TEST_MESSAGE(e.what() << "; " << e.advice());
-  return std::strlen(e.what()) > 0 && !e.advice().empty();
-}
 
 // Of its own for each test case.
 std::string new_guest() {
@@ -580,17 +573,7 @@ BOOST_AUTO_TEST_CASE(garbage_is_an_error_and_no_grant) {
 }
 
 BOOST_AUTO_TEST_CASE(over_ipv6) {
-  const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in6 address{};
-  address.sin6_family = AF_INET6;
-  address.sin6_addr = in6addr_loopback;
-  const bool usable =
-      probe >= 0 && bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  if (probe >= 0) close(probe);
-  if (!usable) {
-    BOOST_TEST_MESSAGE("this host has no IPv6");
-    return;
-  }
+  if (!has_ipv6_loopback()) return;
   const auto port = std::to_string(free_port());
   Etcd six({"--listen-client-urls=http://[::1]:" + port,
             "--advertise-client-urls=http://[::1]:" + port});

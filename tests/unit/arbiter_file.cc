@@ -20,6 +20,7 @@
 
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
+#include "arbiter_test.h"
 
 namespace {
 // Called before each fsync of this process, of the arbiter's as of any other's.
@@ -40,15 +41,6 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr auto kPatience = 20s;
-const std::string kGuest = "6c3f2b9a-0d1e-4f5a-8b7c-112233445566";
-
-TimePoint now() { return std::chrono::steady_clock::now(); }
-
-// Both what happened and what to do must be there.
-bool is_helpful(const Error& e) {
-  BOOST_TEST_MESSAGE(e.what() << "; " << e.advice());
-  return std::strlen(e.what()) > 0 && !e.advice().empty();
-}
 
 struct Folder {
   Folder() {

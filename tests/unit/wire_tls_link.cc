@@ -14,6 +14,8 @@
 #include <future>
 #include <thread>
 
+#include "ipv6.h"
+
 namespace specrep::wire {
 namespace {
 
@@ -97,17 +99,7 @@ BOOST_AUTO_TEST_CASE(messages_both_ways_in_order) {
 }
 
 BOOST_AUTO_TEST_CASE(over_ipv6) {
-  const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in6 address{};
-  address.sin6_family = AF_INET6;
-  address.sin6_addr = in6addr_loopback;
-  const bool usable =
-      probe >= 0 && bind(probe, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  if (probe >= 0) close(probe);
-  if (!usable) {
-    BOOST_TEST_MESSAGE("this host has no IPv6");
-    return;
-  }
+  if (!has_ipv6_loopback()) return;
   Pair pair(kHeartbeat, "::1");
   pair.near->send(stop("six"));
   BOOST_TEST(next_reason(*pair.far) == "six");

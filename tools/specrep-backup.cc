@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 #include <condition_variable>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -197,11 +198,12 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
   const double running_unix_s = unix_seconds();
   unsigned announced = 0;
   try {
-    announced = xen::announce(*restore.domid());
+    announced = xen::announce(restore.config());
   } catch (const Error& error) {
     spdlog::warn(error.what());
   }
   const double announced_unix_s = unix_seconds();
+  restore.tidy();
   const auto& times = restore.activation_times();
   const json record = {{"guest", guest.guest_name()},
                        {"domid", *restore.domid()},
@@ -279,7 +281,9 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     signals.wake();
   });
 
-  xen::XenRestore restore;
+  // Installed beside this program.
+  xen::XenRestore restore(
+      std::filesystem::read_symlink("/proc/self/exe").replace_filename("vif-bridge"));
   replica::ReplicaOptions options;
   options.heartbeat_timeout = std::chrono::milliseconds(setup.protect.heartbeat_timeout_ms());
   options.staging_bytes_max = setup.survey.staging_bytes_max();

@@ -56,10 +56,7 @@ bool open_output(std::uint32_t domid, const std::string& netbuf_script) {
   return !held.empty();
 }
 
-unsigned announce(std::uint32_t domid) {
-  const Libxl libxl;
-  DomainConfig config;
-  config.parse(libxl, domain_config_json(libxl, domid));
+unsigned announce(const DomainConfig& config) {
   const int wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (wire < 0) throw Error(errno_text("cannot announce a guest on its network"));
   unsigned announced = 0;
@@ -67,7 +64,7 @@ unsigned announce(std::uint32_t domid) {
     const libxl_device_nic& nic = config->nics[i];
     sockaddr_ll to{};
     to.sll_family = AF_PACKET;
-    to.sll_ifindex = nic.bridge ? static_cast<int>(if_nametoindex(nic.bridge)) : 0;
+    to.sll_ifindex = static_cast<int>(if_nametoindex(nic.bridge ? nic.bridge : "xenbr0"));
     if (to.sll_ifindex == 0) continue;
     // RFC 903, request reverse: who has the card's own address?
     struct {

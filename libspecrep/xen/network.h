@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/xen/domain_config.h"
+
 namespace specrep::xen {
 
 // The interfaces in this host's dom0 through which a domain sends: vifN.M, and vifN.M-emu for an
@@ -18,12 +20,12 @@ std::vector<std::string> held_interfaces(std::uint32_t domid);
 // elsewhere. Returns whether it had any.
 bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 
-// Tells the switches around this host that the domain's cards are here now: a RARP frame from each
+// Tells the switches around this host that a guest's cards are here now: a RARP frame from each
 // card's address, sent through its bridge, as QEMU does after a migration. Its IP addresses dom0
 // does not know; a guest with PV drivers announces those by itself when it goes on, and nobody who
 // knew them has forgotten them. Returns for how many cards that was done: a card whose bridge
 // takes no frames from dom0 (Open vSwitch without an internal port of that name) is left out.
-unsigned announce(std::uint32_t domid);
+unsigned announce(const DomainConfig& config);
 
 // Ends a domain whose copy runs elsewhere: from now on it sends nothing, and it is destroyed.
 void end_losing_copy(std::uint32_t domid, const std::string& netbuf_script);

@@ -13,6 +13,7 @@
 
 #include "libspecrep/wire/page_codec.h"
 #include "libspecrep/xen/stream_records.h"
+#include "libspecrep/xen/vif_bridge.h"
 
 namespace specrep::xen {
 
@@ -31,7 +32,8 @@ constexpr Duration kPipePoll = 1ms;
 
 }  // namespace
 
-XenRestore::XenRestore() : domid_(kNoDomain) {}
+XenRestore::XenRestore(std::string vif_bridge)
+    : vif_bridge_(std::move(vif_bridge)), domid_(kNoDomain) {}
 
 XenRestore::~XenRestore() {
   if (begun_ && !activated_) discard();
@@ -47,18 +49,20 @@ void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue
   name_ = start.guest_name();
   device_model_ = start.kind() != wire::PVH;
 
-  auto config = std::make_unique<DomainConfig>();
-  config->parse(libxl_, start.domain_config_json());
-  std::free((*config)->c_info.name);
-  (*config)->c_info.name = strdup(waiting_name(name_).c_str());
-  (*config)->c_info.domid = INVALID_DOMID;
+  config_.parse(libxl_, start.domain_config_json());
+  std::free(config_->c_info.name);
+  config_->c_info.name = strdup(waiting_name(name_).c_str());
+  config_->c_info.domid = INVALID_DOMID;
+  if (knows_vif_bridge())
+    stand_ins_ = use_stand_in(config_, vif_bridge_);
+  else
+    spdlog::info("vif-bridge is not one that is known here: an activation waits for it");
 
   int ends[2];
   if (pipe2(ends, O_CLOEXEC)) throw Error(errno_text("cannot make a pipe for libxl"));
   pipe_fd_ = ends[1];
   begun_ = true;
-  libxl_thread_ = std::thread(
-      [this, config = std::move(config), read_fd = ends[0]] { run_libxl(*config, read_fd); });
+  libxl_thread_ = std::thread([this, read_fd = ends[0]] { run_libxl(read_fd); });
   feeder_ = std::thread([this] { feed(); });
 
   stream::Bytes head;
@@ -69,7 +73,7 @@ void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue
 }
 
 // The restore runs as an asynchronous libxl operation, so that discard() can abort it.
-void XenRestore::run_libxl(DomainConfig& config, int read_fd) {
+void XenRestore::run_libxl(int read_fd) {
   libxl_domain_restore_params params;
   libxl_domain_restore_params_init(&params);
   params.checkpointed_stream = LIBXL_CHECKPOINTED_STREAM_REMUS;
@@ -77,7 +81,7 @@ void XenRestore::run_libxl(DomainConfig& config, int read_fd) {
   how_.callback = nullptr;
   how_.u.for_event = 1;
   std::uint32_t domid = kNoDomain;
-  int rc = libxl_domain_create_restore(libxl_.get(), config.get(), &domid, read_fd, -1, &params,
+  int rc = libxl_domain_create_restore(libxl_.get(), config_.get(), &domid, read_fd, -1, &params,
                                        &how_, nullptr);
   while (!rc) {
     libxl_event* event = nullptr;
@@ -328,13 +332,21 @@ void XenRestore::activate() {
     check_alive();
   }
   activated_ = true;
-  // A wrong name is no reason to leave the guest stopped.
-  if (libxl_domain_rename(libxl_.get(), domid_, waiting_name(name_).c_str(), name_.c_str()))
-    spdlog::warn("domain {} keeps the name {}", domid_, waiting_name(name_));
   if (libxl_domain_unpause(libxl_.get(), domid_, nullptr))
     throw Error("cannot start guest " + name_ + " (domain " + std::to_string(domid_) + ")",
                 "it is complete and paused: try `xl unpause " + std::to_string(domid_) + "`");
   times_ = {loaded - begun, created - loaded, clock.now() - created};
+}
+
+void XenRestore::tidy() noexcept {
+  if (libxl_domain_rename(libxl_.get(), domid_, waiting_name(name_).c_str(), name_.c_str()))
+    spdlog::warn("domain {} keeps the name {}", domid_, waiting_name(name_));
+  if (stand_ins_ == 0) return;
+  try {
+    put_back_vif_bridge(libxl_, domid_, vif_bridge_);
+  } catch (const Error& error) {
+    spdlog::warn("domain {} keeps the script {}: {}", domid_, vif_bridge_, error.what());
+  }
 }
 
 void XenRestore::discard() noexcept {

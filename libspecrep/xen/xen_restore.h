@@ -32,7 +32,8 @@ class XenRestore final : public replica::Restorer {
   // The domain's name while it waits: NAME--incoming, as `xl migrate` has it.
   static std::string waiting_name(const std::string& name) { return name + "--incoming"; }
 
-  XenRestore();
+  // vif_bridge: the program that stands in for Xen's script (libspecrep/xen/vif_bridge.h).
+  explicit XenRestore(std::string vif_bridge);
   ~XenRestore() override;  // discards, unless activated
 
   void begin(const wire::Start& start, std::vector<std::byte> prologue) override;
@@ -43,8 +44,14 @@ class XenRestore final : public replica::Restorer {
   void activate() override;
   void discard() noexcept override;
 
+  // What an activated guest need not wait for: its own name, and those of its scripts.
+  void tidy() noexcept;
+
   // The waiting, later the activated domain; nothing before libxl has made it.
   std::optional<std::uint32_t> domid() const;
+
+  // The guest's, as libxl completed it; after activate().
+  const DomainConfig& config() const { return config_; }
 
   // How the time of activate() was spent.
   struct ActivationTimes {
@@ -71,12 +78,15 @@ class XenRestore final : public replica::Restorer {
   void write_pages(std::span<const replica::Stage::Page> pages);
   void write_barrier();
   void close_pipe();
-  void run_libxl(DomainConfig& config, int read_fd);
+  void run_libxl(int read_fd);
   void check_alive() const;  // mutex_ held
   void join();
 
   Libxl libxl_;
+  const std::string vif_bridge_;
+  unsigned stand_ins_ = 0;  // cards for which libxl was told to run that
   std::string name_;
+  DomainConfig config_;  // the libxl thread's while that runs
   bool device_model_ = false;
   int pipe_fd_ = -1;
 

@@ -16,4 +16,6 @@ def run(lab):
     assert failover["silence_ms"] >= 1000, failover
     assert result.answer_s < CONNECTION_MAX_S, result
     lab.wait_for(lambda: lab.protections(2) == [], 30, "the end of the entry on host 2")
+    # It was given another one to be activated with.
+    assert '"script": "/etc/xen/scripts/vif-bridge"' in lab.ssh(2, f"xl list -l {lab.guest}").stdout
     print(result)

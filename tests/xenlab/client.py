@@ -28,6 +28,8 @@ RETRY_INTERVAL_S = 0.1
 # the client could take longer to notice that a guest is back than the outage took.
 TCP_RTO_MAX_MS = 44
 RTO_MAX_MS = 1000
+# With such short intervals the usual 15 tries are over while a guest still waits for its operator.
+GIVE_UP_MS = 600_000
 
 
 class NoAnswer(AssertionError):
@@ -137,6 +139,7 @@ class Connection:
     def __init__(self, address, port, timeout_s):
         self._socket = socket.create_connection((address, port), timeout=timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_MS)
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS)
         except OSError:

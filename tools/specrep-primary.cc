@@ -28,6 +28,7 @@
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/registry.h"
+#include "libspecrep/xen/watchdog.h"
 #include "libspecrep/xen/xen_guest.h"
 #include "tools/log.h"
 #include "tools/signals.h"
@@ -294,6 +295,9 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
       xen::find_domain(libxl, xc, std::to_string(config.at("domid").get<std::uint32_t>()));
 
   xen::Registration registration(xen::primary_of(domain, "first-copy", config.at("peer")));
+  std::optional<xen::Watchdog> watchdog;
+  if (config.contains("watchdog_s"))
+    watchdog.emplace(std::chrono::seconds(config.at("watchdog_s").get<unsigned>()));
 
   epoch::PrimaryOptions options;
   options.guest_name = domain.name;

@@ -12,6 +12,7 @@
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
+#include "libspecrep/xen/watchdog.h"
 #include "xl-plugin/paths.h"
 
 namespace specrep::xl {
@@ -243,6 +244,11 @@ int Guardian::conclude_after_death(const std::string& how) {
   if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
   std::string recovered;
   std::string advice;
+  try {
+    xen::Watchdog::disarm_unless_fed();
+  } catch (const Error& error) {
+    console_.warn(error.what(), error.advice());
+  }
   try {
     const std::string done = xen::recover_guest(task_.domain.domid);
     if (!done.empty()) recovered = " (" + done + ")";

@@ -50,6 +50,7 @@ struct Options {
   int buffer_mib = 32;
   std::string arbiter;
   std::string yield = "primary";
+  std::optional<int> watchdog_s;
   std::string address;
 };
 
@@ -109,6 +110,10 @@ void describe(CLI::App& app, Options& options) {
                  "still until you say) or backup (it does not start its copy) [primary]")
       ->type_name("SIDE")
       ->check(CLI::IsMember({"primary", "backup"}));
+  app.add_option("--watchdog", options.watchdog_s,
+                 "let Xen restart this host when its dom0 hangs for so long, in s")
+      ->type_name("S")
+      ->check(CLI::Range(2, 600));
   app.add_option("--timeout", options.timeout_ms,
                  "silence after which the other host counts as dead, in ms [1000]")
       ->type_name("MS")
@@ -281,6 +286,7 @@ int protect(int argc, char** argv) {
   if (options.max_delay_ms) configuration["max_delay_ms"] = *options.max_delay_ms;
   if (options.max_overhead_percent)
     configuration["max_overhead_percent"] = *options.max_overhead_percent;
+  if (options.watchdog_s) configuration["watchdog_s"] = *options.watchdog_s;
   std::unique_ptr<Arbiter> arbiter;
   if (!options.arbiter.empty()) arbiter = make_arbiter(options.arbiter, kArbiterTimeout);
   std::uint64_t generation = 0;

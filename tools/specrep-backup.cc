@@ -198,7 +198,7 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
   const double running_unix_s = unix_seconds();
   unsigned announced = 0;
   try {
-    announced = xen::announce(restore.config());
+    announced = xen::announce(restore.config(), restore.addresses());
   } catch (const Error& error) {
     spdlog::warn(error.what());
   }
@@ -214,6 +214,7 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                        {"running_unix_s", running_unix_s},
                        {"announced_unix_s", announced_unix_s},
                        {"announced_cards", announced},
+                       {"announced_addresses", restore.addresses().size()},
                        {"silence_ms", milliseconds(replica.detected() - last_heard)},
                        {"load_ms", milliseconds(times.load)},
                        {"create_ms", milliseconds(times.create)},

@@ -335,6 +335,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   std::optional<epoch::PrimaryEngine> engine;
   try {
     guest.emplace(domain);
+    guest->follow_addresses();
     engine.emplace(*guest, *link, output.buffer(), clock, options, reporter);
     while (!engine->ended()) {
       if (signals.requested())

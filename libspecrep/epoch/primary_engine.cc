@@ -373,6 +373,12 @@ void PrimaryEngine::send_residual(EpochReport report, guest::State state) {
   checkpoint.set_device_model_bytes(static_cast<std::uint32_t>(state.device_model.size()));
   checkpoint.set_device_model_store_bytes(
       static_cast<std::uint32_t>(state.device_model_store.size()));
+  for (const guest::CardAddress& address : state.addresses) {
+    wire::CardAddress& sent = *checkpoint.add_addresses();
+    sent.set_mac(address.mac.data(), address.mac.size());
+    sent.set_address(address.ip.data(), address.ip_bytes());
+    sent.set_router(address.is_router);
+  }
   message.payload = std::move(state.hypervisor);
   message.payload.insert(message.payload.end(), state.device_model.begin(),
                          state.device_model.end());

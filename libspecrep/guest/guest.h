@@ -8,6 +8,7 @@
 
 #include "libspecrep/clock.h"
 #include "libspecrep/error.h"
+#include "libspecrep/guest/card_address.h"
 #include "libspecrep/guest/page.h"
 #include "libspecrep/guest/page_bitmap.h"
 
@@ -19,6 +20,7 @@ struct State {
   std::vector<std::byte> hypervisor;          // libxc records: TSC_INFO, HVM_CONTEXT, HVM_PARAMS
   std::vector<std::byte> device_model;        // QEMU's device state; empty for PVH
   std::vector<std::byte> device_model_store;  // libxl's emulator xenstore data; mostly empty
+  std::vector<CardAddress> addresses;         // as far as they are known; to be announced
 };
 
 // The guest is no longer there to be protected: it shut down, rebooted, crashed or was

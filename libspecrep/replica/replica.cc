@@ -4,6 +4,29 @@
 
 namespace specrep::replica {
 
+namespace {
+
+std::vector<guest::CardAddress> addresses_of(const wire::Checkpoint& header) {
+  if (header.addresses_size() > static_cast<int>(guest::kCardAddressesMax))
+    throw wire::ProtocolError("the primary sent " + std::to_string(header.addresses_size()) +
+                              " addresses of the guest");
+  std::vector<guest::CardAddress> addresses;
+  for (const wire::CardAddress& sent : header.addresses()) {
+    guest::CardAddress address;
+    if (sent.mac().size() != address.mac.size() ||
+        (sent.address().size() != 4 && sent.address().size() != 16))
+      throw wire::ProtocolError("the primary sent an address of the guest of the wrong size");
+    std::copy(sent.mac().begin(), sent.mac().end(), address.mac.begin());
+    address.is_ipv6 = sent.address().size() == 16;
+    std::copy(sent.address().begin(), sent.address().end(), address.ip.begin());
+    address.is_router = sent.router();
+    addresses.push_back(address);
+  }
+  return addresses;
+}
+
+}  // namespace
+
 Replica::Replica(wire::Link& link, Restorer& restorer, const Clock& clock, ReplicaOptions options)
     : link_(link), restorer_(restorer), clock_(clock), options_(options) {}
 
@@ -162,6 +185,7 @@ void Replica::checkpoint(wire::Message message) {
   epoch.state.hypervisor.assign(at(0), at(hypervisor));
   epoch.state.device_model.assign(at(hypervisor), at(hypervisor + device_model));
   epoch.state.device_model_store.assign(at(hypervisor + device_model), message.payload.end());
+  epoch.state.addresses = addresses_of(header);
   epoch.pages = std::exchange(stage_, Stage{});
   versions_received_ = 0;
   committed_ = epoch.epoch;

@@ -1,17 +1,14 @@
 #include "libspecrep/xen/network.h"
 
-#include <arpa/inet.h>
-#include <net/ethernet.h>
 #include <net/if.h>
-#include <net/if_arp.h>
-#include <netinet/if_ether.h>
 #include <netpacket/packet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "libspecrep/error.h"
+#include "libspecrep/output/announcement.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/xen/domain.h"
 #include "libspecrep/xen/domain_config.h"
@@ -20,6 +17,12 @@
 namespace specrep::xen {
 
 namespace {
+
+guest::Mac mac_of(const libxl_device_nic& nic) {
+  guest::Mac mac;
+  std::copy(std::begin(nic.mac), std::end(nic.mac), mac.begin());
+  return mac;
+}
 
 bool exists(const std::string& interface) { return if_nametoindex(interface.c_str()) != 0; }
 
@@ -56,33 +59,34 @@ bool open_output(std::uint32_t domid, const std::string& netbuf_script) {
   return !held.empty();
 }
 
-unsigned announce(const DomainConfig& config) {
+std::vector<guest::Mac> card_addresses(std::uint32_t domid) {
+  const Libxl libxl;
+  DomainConfig config;
+  config.parse(libxl, domain_config_json(libxl, domid));
+  std::vector<guest::Mac> macs;
+  for (int i = 0; i < config->num_nics; ++i) macs.push_back(mac_of(config->nics[i]));
+  return macs;
+}
+
+unsigned announce(const DomainConfig& config, const std::vector<guest::CardAddress>& addresses) {
   const int wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (wire < 0) throw Error(errno_text("cannot announce a guest on its network"));
   unsigned announced = 0;
   for (int i = 0; i < config->num_nics; ++i) {
     const libxl_device_nic& nic = config->nics[i];
+    const guest::Mac mac = mac_of(nic);
     sockaddr_ll to{};
     to.sll_family = AF_PACKET;
     to.sll_ifindex = static_cast<int>(if_nametoindex(nic.bridge ? nic.bridge : "xenbr0"));
     if (to.sll_ifindex == 0) continue;
-    // RFC 903, request reverse: who has the card's own address?
-    struct {
-      ether_header ethernet;
-      ether_arp arp;
-      std::uint8_t padding[18];
-    } __attribute__((packed)) frame{};
-    static_assert(sizeof frame == ETH_ZLEN);
-    std::memset(frame.ethernet.ether_dhost, 0xff, ETH_ALEN);
-    std::memcpy(frame.ethernet.ether_shost, nic.mac, ETH_ALEN);
-    frame.ethernet.ether_type = htons(ETHERTYPE_REVARP);
-    frame.arp.ea_hdr = {htons(ARPHRD_ETHER), htons(ETHERTYPE_IP), ETH_ALEN, 4,
-                        htons(ARPOP_RREQUEST)};
-    std::memcpy(frame.arp.arp_sha, nic.mac, ETH_ALEN);
-    std::memcpy(frame.arp.arp_tha, nic.mac, ETH_ALEN);
-    if (sendto(wire, &frame, sizeof frame, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) ==
-        static_cast<ssize_t>(sizeof frame))
-      ++announced;
+    std::vector<output::Frame> frames{output::reverse_arp(mac)};
+    for (const guest::CardAddress& address : addresses)
+      if (address.mac == mac) frames.push_back(output::announcement(address));
+    bool sent = true;
+    for (const output::Frame& frame : frames)
+      sent &= sendto(wire, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
+                     sizeof to) == static_cast<ssize_t>(frame.size());
+    announced += sent;
   }
   close(wire);
   return announced;

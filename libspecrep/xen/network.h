@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/guest/card_address.h"
 #include "libspecrep/xen/domain_config.h"
 
 namespace specrep::xen {
@@ -16,16 +17,18 @@ std::vector<std::string> network_interfaces(std::uint32_t domid);
 // the domain, what it sends there goes nowhere.
 std::vector<std::string> held_interfaces(std::uint32_t domid);
 
+// The hardware addresses of a domain's cards.
+std::vector<guest::Mac> card_addresses(std::uint32_t domid);
+
 // Lets out what is held of a domain and removes its buffers. Only for one whose copy does not run
 // elsewhere. Returns whether it had any.
 bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 
-// Tells the switches around this host that a guest's cards are here now: a RARP frame from each
-// card's address, sent through its bridge, as QEMU does after a migration. Its IP addresses dom0
-// does not know; a guest with PV drivers announces those by itself when it goes on, and nobody who
-// knew them has forgotten them. Returns for how many cards that was done: a card whose bridge
-// takes no frames from dom0 (Open vSwitch without an internal port of that name) is left out.
-unsigned announce(const DomainConfig& config);
+// Tells the network around this host that a guest's cards are here now: for each card a RARP frame,
+// as QEMU does after a migration, and what its known addresses call for, sent through its bridge.
+// Returns for how many cards that was done: a card whose bridge takes no frames from dom0 (Open
+// vSwitch without an internal port of that name) is left out.
+unsigned announce(const DomainConfig& config, const std::vector<guest::CardAddress>& addresses);
 
 // Ends a domain whose copy runs elsewhere: from now on it sends nothing, and it is destroyed.
 void end_losing_copy(std::uint32_t domid, const std::string& netbuf_script);

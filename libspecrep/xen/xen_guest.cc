@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "libspecrep/xen/network.h"
 #include "libspecrep/xen/page_types.h"
 #include "libspecrep/xen/stream_records.h"
 #include "libspecrep/xen/suspend_request.h"
@@ -333,8 +334,13 @@ void XenGuest::stop() {
   }
 }
 
+void XenGuest::follow_addresses() {
+  addresses_.emplace(network_interfaces(domain_.domid), card_addresses(domain_.domid));
+}
+
 guest::State XenGuest::capture_state() {
   guest::State state;
+  if (addresses_) state.addresses = addresses_->addresses();
 
   struct {
     std::uint32_t mode = 0;
@@ -418,6 +424,7 @@ void XenGuest::resume() {
   // xenstored took note of the shutdown; without this it would not report the next one.
   xs_resume_domain(store_.get(), domain_.domid);
   for (const Mapped& mapped : std::exchange(mapped_, {})) unmap(mapped.pages, mapped.count);
+  if (addresses_) addresses_->look();
 }
 
 }  // namespace specrep::xen

@@ -6,6 +6,7 @@
 
 #include "libspecrep/clock.h"
 #include "libspecrep/guest/guest.h"
+#include "libspecrep/output/announcement.h"
 #include "libspecrep/xen/domain.h"
 #include "libspecrep/xen/grant_table.h"
 #include "libspecrep/xen/handles.h"
@@ -42,6 +43,10 @@ class XenGuest final : public guest::Guest {
   std::vector<Gfn> special_pages() override;
   void stop() override;
   guest::State capture_state() override;
+
+  // Learns from now on at which addresses the guest can be reached, for the state that is captured.
+  void follow_addresses();
+
   void resume() override;
 
  private:
@@ -76,6 +81,7 @@ class XenGuest final : public guest::Guest {
   bool device_model_stopped_ = false;
   std::optional<Qmp> qmp_;  // only from before the stop until after the resume
   std::string device_model_file_;
+  std::optional<output::AddressWatch> addresses_;
 };
 
 }  // namespace specrep::xen

@@ -138,6 +138,7 @@ void XenRestore::load(wire::Message message, Gfn gfn_count) {
 
 void XenRestore::apply(replica::CommittedEpoch epoch) {
   const std::size_t bytes = epoch.pages.bytes();
+  addresses_ = epoch.state.addresses;
   enqueue(std::move(epoch), bytes);
 }
 

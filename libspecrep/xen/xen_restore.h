@@ -53,6 +53,9 @@ class XenRestore final : public replica::Restorer {
   // The guest's, as libxl completed it; after activate().
   const DomainConfig& config() const { return config_; }
 
+  // Those of the newest epoch that was applied.
+  const std::vector<guest::CardAddress>& addresses() const { return addresses_; }
+
   // How the time of activate() was spent.
   struct ActivationTimes {
     Duration load{};    // epochs that were committed but not yet loaded
@@ -86,6 +89,7 @@ class XenRestore final : public replica::Restorer {
   const std::string vif_bridge_;
   unsigned stand_ins_ = 0;  // cards for which libxl was told to run that
   std::string name_;
+  std::vector<guest::CardAddress> addresses_;
   DomainConfig config_;  // the libxl thread's while that runs
   bool device_model_ = false;
   int pipe_fd_ = -1;

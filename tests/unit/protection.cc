@@ -24,6 +24,20 @@ BOOST_AUTO_TEST_CASE(first_copy_brings_every_page_that_exists) {
   BOOST_TEST(world.restorer.memory[1] == world.guest.page(1));
 }
 
+BOOST_AUTO_TEST_CASE(the_guests_addresses_come_with_each_commit) {
+  World world;
+  world.run_until_committed(1);
+  BOOST_TEST(world.restorer.addresses.empty());
+  guest::CardAddress four{.mac = {2, 0, 0, 0, 0, 1}}, six{.mac = {2, 0, 0, 0, 0, 2}};
+  four.ip = {10, 0, 0, 1};
+  six.is_ipv6 = six.is_router = true;
+  six.ip = {0xfd};
+  six.ip[15] = 1;
+  world.guest.addresses = {four, six};
+  world.run_until_committed(3);
+  BOOST_TEST((world.restorer.addresses == world.guest.addresses));
+}
+
 BOOST_AUTO_TEST_CASE(every_commit_has_the_memory_of_its_checkpoint) {
   World world;
   world.run_until_committed(1);
@@ -328,14 +342,23 @@ struct Fed {
     const Page data(kPageBytes, std::byte{value});
     take((epoch == 0 ? first_copy_encoder : encoder).encode(epoch, {&gfn, 1}, data.data()));
   }
-  void checkpoint(Epoch epoch, std::uint64_t pages, std::size_t state_bytes = 3) {
-    wire::Message message;
+  void checkpoint(Epoch epoch, std::uint64_t pages, std::size_t state_bytes = 3,
+                  wire::Message message = {}) {
     auto& header = *message.envelope.mutable_checkpoint();
     header.set_epoch(epoch);
     header.set_pages(pages);
     header.set_hypervisor_bytes(3);
     message.payload.resize(state_bytes);
     take(std::move(message));
+  }
+  void checkpoint_with_addresses(int count, std::size_t mac_bytes, std::size_t ip_bytes) {
+    wire::Message message;
+    for (int i = 0; i < count; ++i) {
+      auto& address = *message.envelope.mutable_checkpoint()->add_addresses();
+      address.set_mac(std::string(mac_bytes, 'm'));
+      address.set_address(std::string(ip_bytes, 'i'));
+    }
+    checkpoint(1, 0, 3, std::move(message));
   }
   void close() {
     wire::Link::Event event;
@@ -470,6 +493,12 @@ BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
       {"a page missing", [](Fed& fed) { fed.start(), fed.page(1, 1, 1), fed.checkpoint(1, 2); }},
       {"state too short", [](Fed& fed) { fed.start(), fed.checkpoint(1, 0, 2); }},
       {"state too long", [](Fed& fed) { fed.start(), fed.checkpoint(1, 0, 4); }},
+      {"too many addresses",
+       [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(65, 6, 4); }},
+      {"a card's address cut short",
+       [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(1, 5, 4); }},
+      {"an address of no protocol",
+       [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(1, 6, 15); }},
   };
   for (const auto& [name, breach] : breaches) {
     BOOST_TEST_CONTEXT(name) {

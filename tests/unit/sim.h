@@ -72,6 +72,7 @@ class Guest final : public guest::Guest {
     if (fail_capture) throw Error("no state");
     guest::State state;
     state.hypervisor = {std::byte{'H'}};
+    state.addresses = addresses;
     return state;
   }
   void resume() override { stopped = false; }
@@ -81,6 +82,7 @@ class Guest final : public guest::Guest {
   std::vector<Gfn> special;
   bool logging = false, stopped = false, refuse_to_stop = false, ended = false,
        fail_capture = false;
+  std::vector<guest::CardAddress> addresses;
   unsigned samples = 0;
 
  private:
@@ -145,6 +147,7 @@ class Restorer final : public replica::Restorer {
   }
   void apply(replica::CommittedEpoch epoch) override {
     for (const auto& page : epoch.pages.sorted()) put(page.gfn, page.data);
+    addresses = epoch.state.addresses;
     applied = epoch.epoch;
   }
   replica::Comparison compare(const wire::DigestsView& digests) override {
@@ -166,6 +169,7 @@ class Restorer final : public replica::Restorer {
 
   std::map<Gfn, Page> memory;
   std::string guest_name;
+  std::vector<guest::CardAddress> addresses;
   Epoch applied = 0;
   bool begun = false, activated = false, discarded = false;
 

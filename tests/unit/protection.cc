@@ -204,6 +204,118 @@ BOOST_AUTO_TEST_CASE(a_copy_may_exist_from_the_first_checkpoint_until_the_backup
   BOOST_TEST(!world.engine.copy_may_exist());
 }
 
+// A World in the middle of its first copy.
+struct Copying : World {
+  Copying() : World(3000) {
+    engine.step();
+    engine.step();
+  }
+};
+
+wire::Link::Event failure_of_the_backup() {
+  wire::Link::Event event;
+  event.message = wire::failure(Error("no memory left"));
+  return event;
+}
+
+wire::Link::Event closed_link() {
+  wire::Link::Event event;
+  event.closed = "reset";
+  return event;
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_is_lost_in_the_first_copy_leaves_no_copy_behind) {
+  {
+    Copying world;
+    world.clock.advance(1001ms);
+    BOOST_CHECK_THROW(world.engine.step(), epoch::BackupLost);
+    BOOST_TEST(!world.engine.copy_may_exist());
+  }
+  for (const auto& event : {closed_link(), failure_of_the_backup()}) {
+    Copying world;
+    BOOST_CHECK_THROW(world.engine.handle(event), Error);
+    BOOST_TEST(!world.engine.copy_may_exist());
+    BOOST_TEST(!world.guest.stopped);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_first_copy_that_is_stopped_or_loses_its_guest_ends_in_order) {
+  for (const bool guest_ends : {false, true}) {
+    Copying world;
+    if (guest_ends) {
+      world.guest.ended = true;
+      for (int i = 0; i < 50 && !world.engine.guest_ended(); ++i) world.engine.step();
+      BOOST_TEST(world.engine.guest_ended().has_value());
+    } else {
+      world.engine.request_stop("enough");
+    }
+    world.deliver();
+    BOOST_TEST(world.engine.ended());
+    BOOST_TEST(!world.engine.copy_may_exist());
+    BOOST_TEST((world.replica.state() == State::kDiscard));
+    BOOST_TEST(world.output.ended == 0u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_fails_in_epochs_may_have_a_copy_all_the_same) {
+  World world;
+  world.run_until_committed(2);
+  world.output.send(3);
+  BOOST_CHECK_THROW(world.engine.handle(failure_of_the_backup()), Error);
+  BOOST_TEST(world.engine.copy_may_exist());
+  BOOST_TEST(!world.guest.stopped);
+  BOOST_TEST(world.output.sent.empty());
+}
+
+BOOST_AUTO_TEST_CASE(while_it_stops_output_still_leaves_with_its_commit) {
+  World world;
+  world.run_until_committed(1);
+  world.output.send(2);
+  while (world.output.ended < 2) {
+    world.engine.step();
+    world.clock.advance(10ms);
+    world.primary_link.heartbeat();
+  }
+  world.output.send(3);
+  world.engine.request_stop("enough");
+  BOOST_TEST(world.output.sent.empty());
+  world.deliver();
+  BOOST_TEST(world.output.sent == std::vector<int>{2});
+  BOOST_TEST(world.engine.ended());
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_that_is_not_confirmed_leaves_open_whether_there_is_a_copy) {
+  const auto stopping = [](World& world) {
+    world.run_until_committed(2);
+    world.engine.request_stop("enough");
+    BOOST_TEST(!world.engine.ended());
+  };
+  {
+    World world;
+    stopping(world);
+    world.clock.advance(4999ms);
+    world.engine.step();
+    BOOST_TEST(!world.engine.ended());
+    world.clock.advance(1ms);
+    world.engine.step();
+    BOOST_TEST(world.engine.ended());
+    BOOST_TEST(world.engine.copy_may_exist());
+  }
+  {
+    World world;
+    stopping(world);
+    world.engine.handle(closed_link());
+    BOOST_TEST(world.engine.ended());
+    BOOST_TEST(world.engine.copy_may_exist());
+  }
+  {
+    World world;
+    stopping(world);
+    BOOST_CHECK_THROW(world.engine.handle(failure_of_the_backup()), Error);
+    BOOST_TEST(world.engine.copy_may_exist());
+  }
+}
+
 BOOST_AUTO_TEST_CASE(without_commits_no_more_epochs_are_started_than_may_be_in_flight) {
   World world;
   world.run_until_committed(1);

@@ -84,13 +84,14 @@ def outcome(lab, fault, goes_on_at):
     for host in filter(lab.is_running, HOSTS):
         expected = [lab.guest] if host == goes_on_at else []
         lab.wait_for(lambda: lab.domains(host) == expected, GONE_S, f"{expected} to be all that host {host} has")
-        assert lab.output_buffers(host) == [], lab.output_buffers(host)
+    assert lab.output_buffers(goes_on_at) == [], lab.output_buffers(goes_on_at)
     fault.observer.check_one_speaker(goes_on_at)
     return Outcome(goes_on_at, answer_s, fault.end.stderr.strip().splitlines()[-1])
 
 
-def partition_with_arbiter(lab, options):
-    with struck(lab, f"--timeout {PARTITION_TIMEOUT_MS} {options}", lab.partition) as fault:
+def partition_with_arbiter(lab, options, strike=None):
+    """`strike`, if it is given, cuts the link, and does more."""
+    with struck(lab, f"--timeout {PARTITION_TIMEOUT_MS} {options}", strike or lab.partition) as fault:
         lab.wait_for(lambda: len(lab.domains(1) + lab.domains(2)) == 1, GONE_S, "the end of one copy")
         if lab.domains(1) == [lab.guest]:
             fault.end.expect(1, f"{lab.guest} runs on, unprotected")

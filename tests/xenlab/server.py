@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -21,6 +22,13 @@ class Server:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
+
+    def hang(self):
+        """It answers nothing more, and keeps its connections."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self._process.send_signal(signal.SIGCONT)
 
     def _start(self, argv, environment=None):
         """Runs the program; returns when it answers."""

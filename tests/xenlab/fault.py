@@ -70,8 +70,10 @@ def struck(lab, options, strike):
 
 
 def outcome(lab, fault, goes_on_at):
-    """Asserts that the guest goes on at that host, alone, with its client's connection and an open network, and that
-    no other copy has been heard."""
+    """Asserts that the guest goes on at that host, alone, with its client's connection and an open network.
+
+    It ends the observer's watch, and asserts that no other copy was heard.
+    """
     if goes_on_at == 2:
         wait_for_failover(lab, 2, lab.guest, GONE_S)
     fault.counter.wait_for_answer(GONE_S)

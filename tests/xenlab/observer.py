@@ -69,8 +69,9 @@ class Observer:
         """Ends the watch; asserts that host 1 alone sent, then host 2 alone if the guest goes on there."""
         frames = self.frames()
         turns = [next(turn) for _, turn in itertools.groupby(frames, lambda frame: frame.host)]
-        assert [turn.host for turn in turns] == list(range(1, goes_on_at + 1)), (
-            f"the guest's frames should have come from host 1{', then from host 2' if goes_on_at == 2 else ''}, and came "
+        expected = list(range(1, goes_on_at + 1))
+        assert [turn.host for turn in turns] == expected, (
+            f"frames should have come from hosts {expected}, one after the other, and came "
             + ", then ".join(f"from host {turn.host} after {(turn.time_ns - frames[0].time_ns) / 1e9:.2f} s "
                              f"({turn.ethertype})" for turn in turns[:TURNS_SHOWN]))
 

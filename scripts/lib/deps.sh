@@ -6,7 +6,7 @@ build_packages=(
   libspdlog-dev nlohmann-json3-dev
   libboost-dev libboost-test-dev libcli11-dev libxen-dev
   python3
-  etcd-server
+  etcd-server nfs-ganesha-vfs
 )
 
 # install_missing PACKAGE...: installs those of the packages that are not there.

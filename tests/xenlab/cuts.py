@@ -29,17 +29,13 @@ def percentile(values, share):
 
 
 def one(number, guest, load, package, options):
-    lab = Lab.start(lab_dir(), guest)
-    try:
-        lab.push(package)
+    with Lab.fresh(lab_dir(), guest, package) as lab:
         result = cut_power(lab, f"{options} --timeout {TIMEOUT_MS}", load)
         result.check()
         if lab.domains(2) != [guest]:
             raise AssertionError(f"host 2 runs {lab.domains(2)}")
         say(f"cut {number}, {guest}, {load} pages/s: {result}")
         return result
-    finally:
-        lab.down()
 
 
 def main():

@@ -18,7 +18,7 @@ import time
 ASK_INTERVAL_S = 0.2
 FLOOD_INTERVAL_S = 0.005
 FLOOD_BYTES = 1400  # of each ping
-NAMES = {0x0800: "ipv4", 0x0806: "arp", 0x86DD: "ipv6"}
+NAMES = {0x0800: "ipv4", 0x0806: "arp", 0x8035: "rarp", 0x86DD: "ipv6"}
 OUR_MAC = bytes.fromhex("0253504543aa")
 OUR_IPV4 = "192.168.88.253"  # nobody's; the asker takes no part in TCP
 OUR_IPV6 = "fe80::53:5045:43aa"

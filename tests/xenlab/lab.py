@@ -1,5 +1,6 @@
 """A running lab: two Xen hosts and their networks. This is what tests are given."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -12,8 +13,10 @@ from etcd import Etcd
 from image import ensure_image
 from machine import Machine
 from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
+from observer import Observer
 from package import install
 from protection import Protection
+from shared_folder import SharedFolder
 from ssh import Shell
 from states import BOOT_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
 
@@ -68,6 +71,17 @@ class Lab:
             lab.down()
             raise
         return lab
+
+    @classmethod
+    @contextlib.contextmanager
+    def fresh(cls, folder, guest, package):
+        """A lab with that guest and an installed package, for as long as `with` lasts."""
+        lab = cls.start(folder, guest)
+        try:
+            lab.push(package)
+            yield lab
+        finally:
+            lab.down()
 
     @classmethod
     def attach(cls, folder):
@@ -203,9 +217,21 @@ class Lab:
         """The devices that hold back guests' output on a host (see scripts/specrep-netbuf)."""
         return self.ssh(host, "cd /sys/class/net && ls -d srb* 2>/dev/null", check=False).stdout.split()
 
+    def guest_mac(self):
+        return self.ssh(1, f"xl network-list {self.guest} | awk 'NR == 2 {{print $3}}'").stdout.strip()
+
+    def Observer(self):
+        """Starts to watch which host the guest's frames come from; see observer.Observer."""
+        log = self.folder / f"observer-{time.monotonic_ns()}.log"
+        return Observer(self.network, self.guest_mac(), self.GUEST_ADDRESSES[self.guest], log)
+
     def etcd(self):
-        """A real etcd outside both hosts, for `with`; gives what --arbiter takes."""
+        """A real etcd outside both hosts, for `with`; its url is what --arbiter takes."""
         return Etcd(self.network, self.folder)
+
+    def shared_folder(self):
+        """A folder outside both hosts that both see by NFS, for `with`; its url is what --arbiter takes."""
+        return SharedFolder(self)
 
     def wait_for(self, predicate, timeout, what):
         """Calls `predicate` until it returns something true, and returns that."""

@@ -12,10 +12,11 @@ from etcd import Etcd
 from image import ensure_image
 from machine import Machine
 from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
+from observer import Observer
 from package import install
 from protection import Protection
 from ssh import Shell
-from states import BOOT_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
+from states import BOOT_TIMEOUT_S, GUEST_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
 
 SSH_TIMEOUT_S = 60
 GUEST_ANSWER_TIMEOUT_S = 60
@@ -178,6 +179,23 @@ class Lab:
         """Starts a client that counts with the guest at `address`; see client.Counter."""
         log = self.folder / f"counter-{address}-{time.monotonic_ns()}.log"
         return Counter(self.network, address, log, interval_ms)
+
+    def Observer(self):
+        """Starts to observe the lab's guest at all its cards; see observer.Observer."""
+        log = self.folder / f"observer-{time.monotonic_ns()}.log"
+        return Observer(self.network, self.GUEST_ADDRESSES[self.guest], self.macs(), log)
+
+    def macs(self):
+        """The addresses of the cards of the lab's guest on host 1."""
+        return [line.split()[2] for line in self.ssh(1, f"xl network-list {self.guest}").stdout.splitlines()[1:]]
+
+    def restart_guest(self, cards):
+        """Starts the lab's guest anew on host 1, with these network cards (as in `vif`); returns when it answers."""
+        vif = ", ".join(f'"{card}"' for card in cards)
+        file = f"/root/{self.guest}.cfg"
+        self.ssh(1, f"xl destroy {self.guest} && sed -i -e 's/^vif =.*/vif = [{vif}]/' "
+                    f"-e 's/labaddress/labcards={len(cards)} &/' {file} && xl create {file}", GUEST_TIMEOUT_S)
+        self.ask(self.GUEST_ADDRESSES[self.guest], "peek", GUEST_TIMEOUT_S)
 
     def ask(self, address, line, timeout=GUEST_ANSWER_TIMEOUT_S):
         """One line to the counter's port ("peek", "next", "dirty 100"), one answer, no lasting connection."""

@@ -3,6 +3,9 @@
 from cut import CONNECTION_MAX_S, cut_power
 
 GUEST = ("pvh", "hvm")
+# dom0 announces the guest's card; a guest with PV drivers also itself, and all its addresses.
+DOM0S = {"rarp"}
+GUESTS = {"gratuitous-arp", "unsolicited-advertisement"}
 
 
 def run(lab):
@@ -14,6 +17,8 @@ def run(lab):
     assert str(failover["domid"]) == lab.ssh(2, f"xl domid {lab.guest}").stdout.strip(), failover
     assert "nothing heard from the primary" in failover["reason"], failover
     assert failover["silence_ms"] >= 1000, failover
+    announced = (DOM0S | GUESTS) & set(result.frames)
+    assert announced == (DOM0S | GUESTS if lab.guest == "pvh" else DOM0S), result.frames
     assert result.answer_s < CONNECTION_MAX_S, result
     lab.wait_for(lambda: lab.protections(2) == [], 30, "the end of the entry on host 2")
     # It was given another one to be activated with.

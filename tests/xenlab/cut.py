@@ -5,6 +5,7 @@ import random
 import time
 
 from explain import failover_times, wait_for_failover
+from network import tap
 
 FAILOVER_TIMEOUT_S = 120
 # A client's established connection must go on within this time.
@@ -25,6 +26,10 @@ class Cut:
     running_s: float
     announced_s: float
     answer_s: float  # all from the cut; this one to the next answer on the old connection
+    lost: dict  # by stream of the witness, what it was answered and the guest does not know
+    silent: list  # the streams that the guest answers no more
+    gaps_s: dict  # by stream, the longest time without a reply
+    frames: dict  # what the guest's cards sent from host 2, by kind of frame
 
     def check(self):
         """Asserts that what the client saw is explained by the state that was activated."""
@@ -33,20 +38,26 @@ class Cut:
         assert not self.trouble, f"the connection broke: {self.trouble}"
         assert self.went_on_from == self.seen + 1, (
             f"the client read {self.went_on_from} after {self.seen} on the same connection")
+        assert not self.lost, f"what was seen of the guest is lost: {self.lost}"
+        assert not self.silent, f"the guest does not answer any more: {self.silent}"
 
     def __str__(self):
         return (f"read {self.seen} before the cut, {self.went_on_from} after it on the same connection; detected "
                 f"{self.detected_s:.2f} s, decided {self.decided_s:.2f} s, running {self.running_s:.2f} s, answered "
-                f"{self.answer_s:.2f} s after the cut (epoch {self.failover['epoch']})")
+                f"{self.answer_s:.2f} s after the cut (epoch {self.failover['epoch']}); without a reply for, in s: "
+                f"{', '.join(f'{stream} {gap_s:.2f}' for stream, gap_s in self.gaps_s.items())}; "
+                f"frames from host 2: {self.frames}")
 
 
 def cut_power(lab, options, dirty_pages_per_s=0):
-    """Protects the lab's guest, cuts host 1's power at a random moment, and says what a client saw."""
+    """Protects the lab's guest, cuts host 1's power at a random moment, and says what was seen from outside."""
     address = lab.GUEST_ADDRESSES[lab.guest]
-    with lab.Counter(address, interval_ms=20) as counter:
+    with lab.Counter(address, interval_ms=20) as counter, lab.Witness() as witness:
         counter.wait_for_answer(60)
+        assert witness.wait_for_replies(60) == []
         with lab.protect(options) as protection:
             protection.wait_until_protected()
+            lab.network.forget_neighbours()
             if dirty_pages_per_s:
                 counter.dirty(dirty_pages_per_s)
             time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
@@ -62,11 +73,14 @@ def cut_power(lab, options, dirty_pages_per_s=0):
         while after is None and not counter.troubles() and time.monotonic() < deadline_s:
             after = counter.next_answer_after(settled_ns)
             time.sleep(0.02)
+        silent = witness.wait_for_replies(deadline_s - time.monotonic(), settled_ns)
         if after:
             time.sleep(1)
             counter.check_continuous()
+        lost = witness.failures()
+        gaps_s, frames = witness.longest_gaps_s(), dict(witness.frames(settled_ns)[tap("guest", 2)])
         trouble = "; ".join(counter.troubles()) or ("" if after else f"no answer for {CONNECTION_MAX_S} s")
     answer_s = (after.time_ns - cut_ns) / 1e9 if after else float("inf")
     times = failover_times(lab, 2, failover, cut_s)
     return Cut(seen, after.value if after else 0, trouble, recounted, failover, times.detected_s, times.decided_s,
-               times.running_s, times.announced_s, answer_s)
+               times.running_s, times.announced_s, answer_s, lost, silent, gaps_s, frames)

@@ -19,6 +19,7 @@ ASK_INTERVAL_S = 0.2
 FLOOD_INTERVAL_S = 0.005
 FLOOD_BYTES = 1400  # of each ping
 NAMES = {0x0800: "ipv4", 0x0806: "arp", 0x8035: "rarp", 0x86DD: "ipv6"}
+NEIGHBOUR_ADVERTISEMENT = 136
 OUR_MAC = bytes.fromhex("0253504543aa")
 OUR_IPV4 = "192.168.88.253"  # nobody's; the asker takes no part in TCP
 OUR_IPV6 = "fe80::53:5045:43aa"
@@ -32,6 +33,17 @@ def watch(network, interface, mac, address, seconds, how="watch"):
     argv = network.inside([sys.executable, __file__, how, interface, mac, address, seconds])
     done = subprocess.run(argv, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
+
+
+def kind_of(data):
+    """A frame's ethertype by name, and what announces an address by names of its own."""
+    name = NAMES.get(struct.unpack_from("!H", data, 12)[0], "other")
+    payload = data[14:]
+    if name == "arp" and payload[14:18] == payload[24:28]:  # the sender asks for itself
+        return "gratuitous-arp"
+    if name == "ipv6" and payload[6] == socket.IPPROTO_ICMPV6 and payload[40] == NEIGHBOUR_ADVERTISEMENT:
+        return "neighbour-advertisement" if payload[44] & 0x40 else "unsolicited-advertisement"
+    return name
 
 
 def link_local(mac):

@@ -18,7 +18,8 @@ from package import install
 from protection import Protection
 from shared_folder import SharedFolder
 from ssh import Shell
-from states import BOOT_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
+from states import BOOT_TIMEOUT_S, GUEST_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
+from witness import Witness
 
 SSH_TIMEOUT_S = 60
 GUEST_ANSWER_TIMEOUT_S = 60
@@ -193,6 +194,23 @@ class Lab:
         log = self.folder / f"counter-{address}-{time.monotonic_ns()}.log"
         return Counter(self.network, address, log, interval_ms)
 
+    def Witness(self):
+        """Starts to ask the lab's guest at all its cards; see witness.Witness."""
+        log = self.folder / f"witness-{time.monotonic_ns()}.log"
+        return Witness(self.network, self.GUEST_ADDRESSES[self.guest], self.macs(), log)
+
+    def macs(self):
+        """The addresses of the cards of the lab's guest on host 1."""
+        return [line.split()[2] for line in self.ssh(1, f"xl network-list {self.guest}").stdout.splitlines()[1:]]
+
+    def restart_guest(self, cards):
+        """Starts the lab's guest anew on host 1, with these network cards (as in `vif`); returns when it answers."""
+        vif = ", ".join(f'"{card}"' for card in cards)
+        file = f"/root/{self.guest}.cfg"
+        self.ssh(1, f"xl destroy {self.guest} && sed -i -e 's/^vif =.*/vif = [{vif}]/' "
+                    f"-e 's/labaddress/labcards={len(cards)} &/' {file} && xl create {file}", GUEST_TIMEOUT_S)
+        self.ask(self.GUEST_ADDRESSES[self.guest], "peek", GUEST_TIMEOUT_S)
+
     def ask(self, address, line, timeout=GUEST_ANSWER_TIMEOUT_S):
         """One line to the counter's port ("peek", "next", "dirty 100"), one answer, no lasting connection."""
         return ask(self.network, address, line, timeout_s(timeout, self.virtual_time))
@@ -217,13 +235,10 @@ class Lab:
         """The devices that hold back guests' output on a host (see scripts/specrep-netbuf)."""
         return self.ssh(host, "cd /sys/class/net && ls -d srb* 2>/dev/null", check=False).stdout.split()
 
-    def guest_mac(self):
-        return self.ssh(1, f"xl network-list {self.guest} | awk 'NR == 2 {{print $3}}'").stdout.strip()
-
     def Observer(self):
         """Starts to watch which host the guest's frames come from; see observer.Observer."""
         log = self.folder / f"observer-{time.monotonic_ns()}.log"
-        return Observer(self.network, self.guest_mac(), self.GUEST_ADDRESSES[self.guest], log)
+        return Observer(self.network, self.macs()[0], self.GUEST_ADDRESSES[self.guest], log)
 
     def etcd(self):
         """A real etcd outside both hosts, for `with`; its url is what --arbiter takes."""

@@ -4,6 +4,7 @@ Three bridges join the two hosts, one for each of a host's cards:
   mgmt   10.77.0.N        how the tests reach the hosts (the tests' end: 10.77.0.254)
   rep    192.168.77.N     the replication link; the namespace has no address on it
   guest  192.168.88.0/24  the guests, and outside both hosts their client (192.168.88.254)
+The last has IPv6, too (fd00:88::/64), and more networks for guests with several cards.
 """
 
 import hashlib
@@ -20,6 +21,22 @@ WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler")
 GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52",
                    # One runs at a time, so they share one.
                    **{workload: "192.168.88.53" for workload in WORKLOADS}}
+
+
+# How many a guest may have; each is in a network of its own (guest/init).
+CARDS_MAX = 3
+
+
+def card_address(address, card):
+    """The address of a guest's other card, where `address` is its first one's."""
+    parts = address.split(".")
+    return ".".join([*parts[:2], str(int(parts[2]) + card), parts[3]])
+
+
+def ipv6_address(address):
+    """The IPv6 address that a guest or the client has beside this one."""
+    _, _, network, host = address.split(".")
+    return f"fd00:{network}::{host}"
 
 
 def management_address(host):
@@ -58,7 +75,10 @@ class Network:
                 lines.append(f"tuntap add dev {tap(purpose, host)} mode tap vnet_hdr")
                 lines.append(f"link set {tap(purpose, host)} master {purpose} up")
         lines.append(f"address add {MANAGEMENT_ADDRESS}/24 dev mgmt")
-        lines.append(f"address add {CLIENT_ADDRESS}/24 dev guest")
+        for card in range(CARDS_MAX):
+            address = card_address(CLIENT_ADDRESS, card)
+            lines.append(f"address add {address}/24 dev guest")
+            lines.append(f"address add {ipv6_address(address)}/64 dev guest nodad")
         for line in lines:
             self._ip(line)
 
@@ -74,6 +94,10 @@ class Network:
     def heal(self):
         for host in HOSTS:
             self._ip(f"link set {tap('rep', host)} master rep")
+
+    def forget_neighbours(self):
+        """Lets the client ask again who has the guests' addresses, as it does from time to time."""
+        self._ip("neighbour flush dev guest")
 
     def is_joined(self):
         shown = run(["ip", "-n", self.name, "-j", "link", "show", "master", "rep"], "look at the replication link")

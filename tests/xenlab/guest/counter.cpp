@@ -1,13 +1,18 @@
-// The lab guest's service: one counter in memory, shared by all clients.
+// The lab guest's service: one counter in memory, shared by all clients, and a record of requests.
 //
-// Its value is the proof that the tests need: a guest that was moved, or taken
-// over by another host, must answer the next number, never one that it gave before.
+// They are the proof that the tests need: a guest that was moved, or taken over by another
+// host, must answer the next number, never one that it gave before, and know each request that
+// it has answered.
 //
-// Port 7, line by line:
-//   next               adds one to the counter and answers it
-//   peek               answers the counter
-//   dirty PAGES_PER_S  rewrites that many random pages a second from now on; answers "ok"
-// Port 8, one word:
+// Port 7, over IPv4 and IPv6; TCP line by line, UDP with a line in each datagram:
+//   next                   adds one to the counter and answers it
+//   peek                   answers the counter
+//   request STREAM NUMBER  records that request and answers "STREAM NUMBER COUNT", COUNT being how
+//                          many requests of all streams are recorded; a repeated one gets its
+//                          first answer again
+//   recorded STREAM        answers all that is recorded of it: "NUMBER:COUNT NUMBER:COUNT ..."
+//   dirty PAGES_PER_S      rewrites that many random pages a second from now on; answers "ok"
+// Port 8, TCP, one word:
 //   poweroff, reboot, crash
 //
 // It is the guest's first process, so it never returns.
@@ -26,6 +31,7 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -72,22 +78,25 @@ class Load {
     for (std::size_t i = 0; i < page_bytes / sizeof(std::uint64_t); ++i) words[i] = random_();
   }
 
-  std::vector<std::uint64_t> buffer_ = std::vector<std::uint64_t>(load_bytes / sizeof(std::uint64_t));
+  std::vector<std::uint64_t> buffer_ =
+      std::vector<std::uint64_t>(load_bytes / sizeof(std::uint64_t));
   std::mt19937_64 random_;
   double pages_per_s_ = 0;
   double owed_pages_ = 0;
   Clock::time_point last_;
 };
 
-int listen_on(std::uint16_t port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+// `type` is SOCK_STREAM or SOCK_DGRAM. The socket takes IPv4 as well.
+int open_port(std::uint16_t port, int type) {
+  const int fd = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || listen(fd, 64) != 0) {
-    std::perror("counter: listen");
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      (type == SOCK_STREAM && listen(fd, 64) != 0)) {
+    std::perror("counter: cannot open a port");
     std::abort();
   }
   return fd;
@@ -105,18 +114,21 @@ void power(const std::string& what) {
 class Service {
  public:
   void run() {
-    const int counter_listener = listen_on(counter_port);
-    const int power_listener = listen_on(power_port);
+    const int counter_listener = open_port(counter_port, SOCK_STREAM);
+    const int power_listener = open_port(power_port, SOCK_STREAM);
+    const int datagrams = open_port(counter_port, SOCK_DGRAM);
     std::printf("counter ready\n");
     std::fflush(stdout);
     while (true) {
-      std::vector<pollfd> polls{{counter_listener, POLLIN, 0}, {power_listener, POLLIN, 0}};
+      std::vector<pollfd> polls{
+          {counter_listener, POLLIN, 0}, {power_listener, POLLIN, 0}, {datagrams, POLLIN, 0}};
       for (const auto& [fd, client] : clients_) polls.push_back({fd, POLLIN, 0});
       poll(polls.data(), polls.size(), load_.idle() ? -1 : load_slice_ms);
       load_.run();
       if (polls[0].revents) accept_client(counter_listener, false);
       if (polls[1].revents) accept_client(power_listener, true);
-      for (std::size_t i = 2; i < polls.size(); ++i)
+      if (polls[2].revents) answer_datagram(datagrams);
+      for (std::size_t i = 3; i < polls.size(); ++i)
         if (polls[i].revents) read_from(polls[i].fd);
     }
   }
@@ -146,8 +158,10 @@ class Service {
         open = client.line.size() <= line_bytes_max;
         continue;
       }
-      if (client.may_power) power(client.line);
-      else open = answer(fd, obey(client.line));
+      if (client.may_power)
+        power(client.line);
+      else
+        open = answer(fd, obey(client.line));
       client.line.clear();
     }
     if (!open) {
@@ -156,14 +170,42 @@ class Service {
     }
   }
 
+  void answer_datagram(int fd) {
+    char bytes[line_bytes_max];
+    sockaddr_in6 from{};
+    socklen_t from_size = sizeof from;
+    const ssize_t size =
+        recvfrom(fd, bytes, sizeof bytes, 0, reinterpret_cast<sockaddr*>(&from), &from_size);
+    if (size < 0) return;
+    const std::string text = obey(std::string(bytes, static_cast<std::size_t>(size)));
+    sendto(fd, text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&from), from_size);
+  }
+
   std::string obey(const std::string& line) {
     if (line == "next") return std::to_string(++counter_);
     if (line == "peek") return std::to_string(counter_);
+    std::istringstream words(line);
+    std::string command, stream;
+    std::uint64_t number = 0;
+    words >> command >> stream;
+    if (command == "request" && words >> number) {
+      const auto [entry, is_new] = requests_[stream].try_emplace(number, requests_recorded_ + 1);
+      if (is_new) ++requests_recorded_;
+      return stream + " " + std::to_string(number) + " " + std::to_string(entry->second);
+    }
+    if (command == "recorded") return recorded(stream);
     if (line.rfind("dirty ", 0) == 0) {
       load_.set_rate(std::atof(line.c_str() + 6));
       return "ok";
     }
     return "unknown command";
+  }
+
+  std::string recorded(const std::string& stream) {
+    std::string text;
+    for (const auto& [number, count] : requests_[stream])
+      text += std::to_string(number) + ":" + std::to_string(count) + " ";
+    return text;
   }
 
   static bool answer(int fd, std::string text) {
@@ -173,6 +215,9 @@ class Service {
 
   std::map<int, Client> clients_;
   std::uint64_t counter_ = 0;
+  // By stream and by the client's number: how many had been recorded with it.
+  std::map<std::string, std::map<std::uint64_t, std::uint64_t>> requests_;
+  std::uint64_t requests_recorded_ = 0;
   Load load_;
 };
 

@@ -11,7 +11,7 @@ EPOCHS_MIN = 3
 
 def run(lab):
     address = lab.GUEST_ADDRESSES["pvh"]
-    mac = lab.guest_mac()
+    mac = lab.macs()[0]
     with lab.Counter(address) as counter:
         counter.wait_for_answer(60)
         with lab.protect(f"-i {EPOCH_MS} --timeout 20000 --buffer 1") as protection:

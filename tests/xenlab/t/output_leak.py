@@ -14,7 +14,7 @@ IP_ONLY = ("sed 's/protocol all matchall/protocol ip matchall/' /usr/local/libex
 
 def run(lab):
     address = lab.GUEST_ADDRESSES[lab.guest]
-    mac = lab.guest_mac()
+    mac = lab.macs()[0]
 
     def sent():
         return watch(lab.network, tap("guest", 1), mac, address, WATCH_S)

@@ -1,6 +1,7 @@
-"""Without output buffering (-n) a power cut loses what clients have seen: the check can fail."""
+"""Without output buffering (-n) a power cut loses what clients have seen: the checks can fail."""
 
 from cut import cut_power
+from witness import REQUESTS
 
 GUEST = "pvh"
 
@@ -14,3 +15,5 @@ def run(lab):
         print(f"caught: {error}")
     else:
         raise AssertionError(f"nothing was lost, or the check does not see it: {result}")
+    assert set(result.lost) == {f"eth0-{kind}" for kind in REQUESTS}, result.lost
+    print(result.lost)

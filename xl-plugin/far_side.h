@@ -48,6 +48,8 @@ class FarSide {
   std::vector<pollfd> poll_set() const;
   std::vector<wire::Message> take_messages();
   bool closed() const { return closed_; }
+  // Whether the other host has said that the copy is discarded, for good.
+  bool discarded() const { return outcome_ == wire::Outcome::DISCARDED; }
   // Lines that ssh or the far side wrote to stderr since the last call.
   std::vector<std::string> take_lines();
 

@@ -172,8 +172,10 @@ void Guardian::read_far_side() {
 void Guardian::check_deadlines() {
   const auto now = Clock::now();
   // Without the control channel the backup could not be kept from activating its copy if
-  // specrep-primary died here. So protection ends in order, over the data link.
-  if (far_side_closed_ && now - *far_side_closed_ > kFarSideGrace)
+  // specrep-primary died here. So protection ends in order, over the data link. A backup that has
+  // discarded its copy closes the channel: there is nothing more to say, and specrep-primary is
+  // about to end.
+  if (far_side_closed_ && !far_side_->discarded() && now - *far_side_closed_ > kFarSideGrace)
     begin_stop("the control connection to " + task_.host + " was lost");
   if (kill_at_ && now > *kill_at_) {
     console_.warn("specrep-primary does not end; killing it");

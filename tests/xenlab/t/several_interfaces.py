@@ -2,7 +2,7 @@
 
 from cut import cut_power
 from held import watch_held
-from observer import PINGS, REQUESTS
+from witness import PINGS, REQUESTS
 
 GUEST = ("pvh", "hvm")
 CARDS = {"pvh": [f"mac=00:16:3e:11:33:0{card},bridge=xenbr0" for card in range(3)],

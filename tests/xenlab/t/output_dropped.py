@@ -4,7 +4,7 @@ from frames import watch
 from network import tap
 
 GUEST = "pvh"
-FLOOD_S = 15  # at 280 kB/s more than both queues of 1 MiB hold
+FLOOD_S = 20  # at 280 kB/s more than both queues of 1 MiB hold
 
 
 def run(lab):
@@ -16,9 +16,9 @@ def run(lab):
             protection.wait_until_protected()
             lab.ssh(2, "pkill -STOP -x specrep-backup")
             watch(lab.network, tap("guest", 1), mac, address, FLOOD_S, "flood")
+            lab.ssh(2, "pkill -CONT -x specrep-backup")
             protection.wait_for(lambda: any("dropped" in event["what"] for event in protection.events("warning")), 30,
                                 "a warning that frames are dropped")
-            lab.ssh(2, "pkill -CONT -x specrep-backup")
             counter.wait_for_answer(60)  # what TCP has lost it sends again
             lab.ssh(1, "xl remus-spec-stop pvh", timeout=120)
             protection.end().expect(0)

@@ -46,7 +46,13 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
   } else {
     epochs_without_samples_ = 0;
   }
-  judge(length);
+  judged_.cost += epoch_cost_;
+  judged_.length += length;
+  judged_.samples += epoch_samples_;
+  if (++judged_.epochs == kEpochsJudged) {
+    judge(length);
+    judged_ = {};
+  }
 
   const auto pages = static_cast<double>(written_pages);
   double sending = any_page_.ns.value * pages;
@@ -58,14 +64,14 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
 }
 
 void Costs::judge(Duration length) {
-  const double allowed = kSamplingShareMax * static_cast<double>(length.count());
-  const auto cost = static_cast<double>(epoch_cost_.count());
+  const double allowed = kSamplingShareMax * static_cast<double>(judged_.length.count());
+  const auto cost = static_cast<double>(judged_.cost.count());
   if (cost > allowed) {
     if (horizon_ > least_horizon())
       horizon_ = std::min(horizon_, length) / 2;
     else
       finest_ = std::min(finest_ * 2, length / 2);
-  } else if (epoch_samples_ > 0 && cost < allowed / 2) {
+  } else if (judged_.samples > 0 && cost < allowed / 2) {
     if (finest_ > kFinestMin)
       finest_ = std::max(finest_ / 2, kFinestMin);
     else if (horizon_ < length)

@@ -57,6 +57,9 @@ class Costs {
   // Of this epoch's samples so far: the log, and the write faults that they brought.
   Duration sample_cost() const { return epoch_cost_; }
 
+  // So many epochs are judged together: one in which the guest writes more than usual costs more,
+  // and is followed by others that need their first sample all the earlier.
+  static constexpr unsigned kEpochsJudged = 4;
   // Of an epoch's time.
   static constexpr double kSamplingShareMax = 0.05;
   // One sample is taken even if it costs more, since the first one saves most; up to here.
@@ -83,6 +86,11 @@ class Costs {
   Duration write_fault_;
   Mean reading_ns_;  // the log
   Duration epoch_cost_{};
+  // The epochs since finest and horizon were last judged.
+  struct {
+    Duration cost{}, length{};
+    unsigned samples = 0, epochs = 0;
+  } judged_;
   unsigned epoch_samples_ = 0;
   unsigned epochs_without_samples_ = 0;
   Mean sending_ns_;  // all pages of an epoch

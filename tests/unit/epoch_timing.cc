@@ -125,9 +125,22 @@ BOOST_AUTO_TEST_CASE(write_faults_count_as_what_they_cost_on_this_host) {
   Costs costs(9us);
   costs.sampled(0ms, 1000);
   BOOST_TEST((costs.sample_cost() == 9ms));
-  costs.ended(100ms, 1000);
+  for (unsigned i = 0; i < Costs::kEpochsJudged; ++i) {
+    BOOST_TEST((costs.horizon() >= 100ms));
+    if (i > 0) costs.sampled(0ms, 1000);
+    costs.ended(100ms, 1000);
+  }
   // More than its share, so that the next epoch's first sample comes later.
   BOOST_TEST((costs.horizon() < 100ms));
+}
+
+BOOST_AUTO_TEST_CASE(one_epoch_that_costs_more_than_usual_is_no_reason_to_sample_less) {
+  Costs costs;
+  for (unsigned i = 0; i < 10 * Costs::kEpochsJudged; ++i) {
+    costs.sampled(i % Costs::kEpochsJudged == 0 ? 8ms : 3ms, 0);
+    costs.ended(100ms, 1000);
+  }
+  BOOST_TEST((costs.horizon() >= 100ms));
 }
 
 BOOST_AUTO_TEST_CASE(nothing_limits_what_nothing_is_known_of) {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 
 #include "libspecrep/clock.h"
 #include "libspecrep/epoch/sampling_schedule.h"
@@ -13,19 +15,19 @@ namespace specrep::epoch {
 class Costs {
  public:
   // write_fault: see guest::Guest::write_fault().
-  explicit Costs(Duration write_fault = std::chrono::microseconds(2))
-      : write_fault_(write_fault) {}
+  explicit Costs(Duration write_fault = std::chrono::microseconds(2)) : write_fault_(write_fault) {}
 
   // The log was read and cleaned, which took `took`. `refaults`: pages in it that an earlier
   // sample of this epoch had cleaned, so that they cost the guest one write fault more than
   // without sampling.
   void sampled(Duration took, std::uint64_t refaults);
 
-  // `pages` pages were copied, encoded to `bytes` bytes and queued, which took `took`.
-  void sent(Duration took, std::uint64_t pages, std::uint64_t bytes);
+  // At that slot `pages` pages were copied, encoded to `bytes` bytes and queued, which took `took`.
+  void sent(model::Slot slot, Duration took, std::uint64_t pages, std::uint64_t bytes);
 
   // The state of the link at this moment: all bytes ever queued on it, and those that still are.
-  // Its rate is known only once it has been busy all the time between two looks.
+  // To be told before anything is queued, too: what is found queued then has kept the link busy
+  // ever since the look before, and only a link that is busy shows its rate.
   void link(TimePoint now, std::uint64_t queued_ever, std::uint64_t queued);
 
   // An epoch that lasted so long is over, in which so many pages were dirtied. What its samples
@@ -46,14 +48,18 @@ class Costs {
   // earlier.
   Duration horizon() const;
 
-  // What can be sent in the time given, and in the time after that.
-  model::Budget budget(Duration now, Duration later, std::uint64_t queued) const;
+  // How many pages of those that are sent at that slot can be sent in the time given, behind what
+  // is queued.
+  std::uint64_t pages_in(model::Slot slot, Duration time, std::uint64_t queued) const;
 
   // 0 while unknown, bytes per second.
   double link_rate() const { return link_bytes_per_s_; }
   // Of this epoch's samples so far: the log, and the write faults that they brought.
   Duration sample_cost() const { return epoch_cost_; }
 
+  // So many epochs are judged together: one in which the guest writes more than usual costs more,
+  // and is followed by others that need their first sample all the earlier.
+  static constexpr unsigned kEpochsJudged = 4;
   // Of an epoch's time.
   static constexpr double kSamplingShareMax = 0.05;
   // One sample is taken even if it costs more, since the first one saves most; up to here.
@@ -61,6 +67,8 @@ class Costs {
   // So many epochs without a sample are followed by one with.
   static constexpr unsigned kEpochsUntilTry = 16;
   static constexpr Duration kFinestMin = std::chrono::milliseconds(1);
+  // For so long a link has to be busy to show its rate.
+  static constexpr Duration kLookMin = std::chrono::milliseconds(2);
 
  private:
   // Weighs the newest of about eight measurements.
@@ -72,23 +80,33 @@ class Costs {
       known = true;
     }
   };
+  void judge(Duration length);
   Duration least_horizon() const;
-  std::uint64_t pages_in(Duration time, std::uint64_t queued) const;
 
   Duration write_fault_;
   Mean reading_ns_;  // the log
   Duration epoch_cost_{};
+  // The epochs since finest and horizon were last judged.
+  struct {
+    Duration cost{}, length{};
+    unsigned samples = 0, epochs = 0;
+  } judged_;
   unsigned epoch_samples_ = 0;
   unsigned epochs_without_samples_ = 0;
   Mean sending_ns_;  // all pages of an epoch
   Duration finest_ = kFinestMin;
   Duration horizon_ = std::chrono::hours(1);  // all of the epoch
-  Mean page_ns_;
-  Mean page_bytes_;
+  // What sending a page takes depends on the slot: those that are sent late were mostly sent a
+  // moment before, and go as small differences.
+  struct PageCost {
+    Mean ns, bytes;
+  };
+  PageCost any_page_;
+  std::array<PageCost, model::kSlotsMax> page_;
   double link_bytes_per_s_ = 0;
-  TimePoint looked_{};
+  // Since when the link has been busy, or the last look; what it had carried then.
+  std::optional<TimePoint> busy_since_;
   std::uint64_t carried_ = 0;
-  bool was_busy_ = false;
 };
 
 }  // namespace specrep::epoch

@@ -24,6 +24,8 @@ constexpr std::uint64_t kFirstCopyDirtyPagesMax = 1024;
 constexpr unsigned kFirstCopyRoundsMax = 5;
 // Pages read at a time where all memory is read.
 constexpr std::size_t kChunkPages = 1024;
+// Pages sent at a time at least, and so much the most that is queued too many.
+constexpr std::size_t kPartPagesMin = 16;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
 // How often it is looked how full the output buffer is. At 10 Gbit/s 25 MB come in between.
@@ -139,6 +141,7 @@ void PrimaryEngine::stop_protocol(const std::string& reason) {
 
 std::uint64_t PrimaryEngine::send(wire::Message message) {
   const std::uint64_t bytes = message.payload.size() + message.envelope.ByteSizeLong();
+  costs_.link(clock_.now(), queued_ever_, link_.queued_bytes());
   queued_ever_ += bytes;
   link_.send(std::move(message));
   return bytes;
@@ -238,37 +241,41 @@ void PrimaryEngine::speculate(model::Slot slot) {
   const std::size_t queued = link_.queued_bytes();
   costs_.link(now, queued_ever_, queued);
   const TimePoint next = schedule_.next();
-  const auto budget =
-      costs_.budget(std::max(next - now, Duration{}), schedule_.end() - next, queued);
   // What the link has no room for need not be looked at.
-  if (slot != 0 && budget.pages_now == 0) return;
+  if (slot != 0 && costs_.pages_in(slot, next - now, queued) == 0) return;
 
   const Sampled sampled = sample();
   costs_.sampled(sampled.took, sampled.refaults);
   report_.sampling += sampled.took;
   ++report_.samples;
   policy_->sampled(slot, written_);
-  policy_->choose(slot, unsent_, budget, chosen_);
+  policy_->choose(slot, unsent_, costs_.pages_in(slot, schedule_.end() - next, 0), chosen_);
   if (chosen_.empty()) return;
-  std::sort(chosen_.begin(), chosen_.end());
-  for (const Gfn gfn : chosen_) is_unsent_.reset(gfn);
-  std::erase_if(unsent_, [&](Gfn gfn) { return !is_unsent_.test(gfn); });
 
   std::vector<Gfn> part;
   std::vector<std::uint32_t> sizes;
-  for (std::size_t first = 0; first < chosen_.size(); first += kChunkPages) {
+  for (std::size_t first = 0; first < chosen_.size();) {
+    // What a page takes is known only when it has been encoded: half of what there should be
+    // room for at a time.
     const TimePoint begun = clock_.now();
-    const std::size_t end = std::min(first + kChunkPages, chosen_.size());
+    const std::uint64_t room = costs_.pages_in(slot, next - begun, link_.queued_bytes());
+    if (room == 0) break;
+    const std::size_t end = std::min(
+        first + std::clamp<std::size_t>(room / 2, kPartPagesMin, kChunkPages), chosen_.size());
     part.assign(chosen_.begin() + static_cast<std::ptrdiff_t>(first),
                 chosen_.begin() + static_cast<std::ptrdiff_t>(end));
+    first = end;
+    std::sort(part.begin(), part.end());
+    for (const Gfn gfn : part) is_unsent_.reset(gfn);
     copy_aside(part);
     const std::uint64_t bytes =
         send_pages(epoch_, part, arena_.data(), encoder_, report_.codecs, &sizes);
     for (std::size_t i = 0; i < part.size(); ++i) sent_.emplace(part[i], sizes[i]);
     report_.speculative_pages += part.size();
     report_.speculative_bytes += bytes;
-    costs_.sent(clock_.now() - begun, part.size(), bytes);
+    costs_.sent(slot, clock_.now() - begun, part.size(), bytes);
   }
+  std::erase_if(unsent_, [&](Gfn gfn) { return !is_unsent_.test(gfn); });
 }
 
 void PrimaryEngine::begin_epoch() {

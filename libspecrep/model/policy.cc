@@ -20,16 +20,11 @@ constexpr Name kNames[] = {{PolicyKind::kRemus, "remus"},
                            {PolicyKind::kAdaptive, "adaptive"},
                            {PolicyKind::kClairvoyant, "clairvoyant"}};
 
-void take_first(std::span<const Gfn> pages, const Budget& budget, std::vector<Gfn>& chosen) {
-  const auto count = std::min<std::uint64_t>(pages.size(), budget.pages_now);
-  chosen.assign(pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(count));
-}
-
 class Remus final : public Policy {
  public:
   bool speculates() const override { return false; }
   void sampled(Slot, std::span<const Gfn>) override {}
-  void choose(Slot, std::span<const Gfn>, const Budget&, std::vector<Gfn>& chosen) override {
+  void choose(Slot, std::span<const Gfn>, std::uint64_t, std::vector<Gfn>& chosen) override {
     chosen.clear();
   }
   void ended(std::span<const Gfn>) override {}
@@ -38,9 +33,8 @@ class Remus final : public Policy {
 class Always final : public Policy {
  public:
   void sampled(Slot, std::span<const Gfn>) override {}
-  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
-              std::vector<Gfn>& chosen) override {
-    take_first(unsent, budget, chosen);
+  void choose(Slot, std::span<const Gfn> unsent, std::uint64_t, std::vector<Gfn>& chosen) override {
+    chosen.assign(unsent.begin(), unsent.end());
   }
   void ended(std::span<const Gfn>) override {}
 };
@@ -49,11 +43,9 @@ class Clairvoyant final : public Policy {
  public:
   explicit Clairvoyant(const Oracle& oracle) : oracle_(oracle) {}
   void sampled(Slot, std::span<const Gfn>) override {}
-  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
-              std::vector<Gfn>& chosen) override {
+  void choose(Slot, std::span<const Gfn> unsent, std::uint64_t, std::vector<Gfn>& chosen) override {
     chosen.clear();
     for (const Gfn gfn : unsent) {
-      if (chosen.size() >= budget.pages_now) return;
       if (!oracle_.written_again(gfn)) chosen.push_back(gfn);
     }
   }
@@ -84,11 +76,9 @@ class Remembering : public Policy {
 class Age final : public Remembering {
  public:
   Age(Gfn gfn_count, unsigned samples) : Remembering(gfn_count), recent_((1u << samples) - 1) {}
-  void choose(Slot, std::span<const Gfn> unsent, const Budget& budget,
-              std::vector<Gfn>& chosen) override {
+  void choose(Slot, std::span<const Gfn> unsent, std::uint64_t, std::vector<Gfn>& chosen) override {
     chosen.clear();
     for (const Gfn gfn : unsent) {
-      if (chosen.size() >= budget.pages_now) return;
       if ((history_.pattern(gfn) & recent_) == 0) chosen.push_back(gfn);
     }
   }
@@ -99,19 +89,19 @@ class Age final : public Remembering {
 
 // What could be sent now and is not is lost; what is sent in vain costs little, since it goes as
 // a difference to what was sent before, and so does what is sent again. So before the last slot
-// a page is sent if it will more likely stay clean than not, and more than these if the later
-// slots could not carry all that waits. At the last slot it is sent unless it is all but sure to
-// be written once more, as the pages are that the guest's own suspend dirties. Where not all can
-// go, those least likely to be written again go first.
+// a page is sent unless it will more likely be written again than not, and more than these if the
+// later slots could not carry all that waits. At the last slot it is sent unless it is all but
+// sure to be written once more, as the pages are that the guest's own suspend dirties. Those least
+// likely to be written again go first, since not all may find room.
 class Adaptive final : public Remembering {
  public:
   Adaptive(Gfn gfn_count, const PolicyOptions& options)
       : Remembering(gfn_count), options_(options) {}
 
-  void choose(Slot slot, std::span<const Gfn> unsent, const Budget& budget,
+  void choose(Slot slot, std::span<const Gfn> unsent, std::uint64_t later,
               std::vector<Gfn>& chosen) override {
     slot = std::min(slot, kSlotsMax - 1);
-    const std::uint64_t later = budget.pages_later / kLaterShare;
+    later /= kLaterShare;
     const auto first = predictions_.size();
     std::array<std::uint32_t, 256> count{};
     for (const Gfn gfn : unsent) {
@@ -131,30 +121,28 @@ class Adaptive final : public Remembering {
     std::sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(patterns),
               [&](auto a, auto b) { return again[a] < again[b]; });
 
-    // How many of each pattern go.
-    std::array<std::uint32_t, 256> quota{};
-    std::uint64_t room = budget.pages_now;
-    std::uint64_t waiting = unsent.size();
-    for (std::size_t i = 0; i < patterns && room > 0; ++i) {
+    // How many of each pattern go, and where in `chosen` they stand.
+    std::array<std::uint32_t, 256> quota{}, place{};
+    std::uint32_t going = 0;
+    for (std::size_t i = 0; i < patterns; ++i) {
       const auto pattern = order[i];
-      const bool worth_it = slot == 0
-                                ? again[pattern] < options_.send_at_last_below
-                                : again[pattern] < options_.send_early_below || waiting > later;
-      if (!worth_it) break;
-      std::uint64_t go = std::min<std::uint64_t>(count[pattern], room);
-      if (slot != 0 && again[pattern] >= options_.send_early_below)
-        go = std::min(go, waiting - later);
+      const std::uint64_t waiting = unsent.size() - going;
+      const float below = slot == 0 ? options_.send_at_last_below : options_.send_early_below;
+      std::uint64_t go = count[pattern];
+      if (again[pattern] > below)
+        go = slot == 0 || waiting <= later ? 0 : std::min(go, waiting - later);
+      if (go == 0) break;
       quota[pattern] = static_cast<std::uint32_t>(go);
-      room -= go;
-      waiting -= go;
+      place[pattern] = going;
+      going += quota[pattern];
     }
 
-    chosen.clear();
+    chosen.resize(going);
     for (auto i = first; i < predictions_.size(); ++i) {
-      auto& left = quota[predictions_[i].pattern];
-      if (left == 0) continue;
-      --left;
-      chosen.push_back(predictions_[i].gfn);
+      const auto pattern = predictions_[i].pattern;
+      if (quota[pattern] == 0) continue;
+      --quota[pattern];
+      chosen[place[pattern]++] = predictions_[i].gfn;
     }
   }
 

@@ -14,12 +14,7 @@ namespace specrep::model {
 // before the checkpoint. So a slot means the same in epochs of different lengths.
 using Slot = unsigned;
 inline constexpr Slot kSlotsMax = 16;
-
-// How many pages can be copied, encoded and carried, as measured so far.
-struct Budget {
-  std::uint64_t pages_now;    // until the next sample, or the checkpoint
-  std::uint64_t pages_later;  // in the rest of the epoch after that; 0 at slot 0
-};
+// A number of pages that nothing known limits.
 inline constexpr std::uint64_t kUnlimited = UINT64_MAX / 2;
 
 // Decides which dirty pages are sent while the guest still runs.
@@ -37,10 +32,11 @@ class Policy {
   // The pages written since the sample before (or the checkpoint).
   virtual void sampled(Slot slot, std::span<const Gfn> written) = 0;
 
-  // Sets `chosen` to those of `unsent` that are to be sent now: at most budget.pages_now, in
-  // any order. `unsent`: every page dirtied in this epoch whose newest known version has not
-  // been sent.
-  virtual void choose(Slot slot, std::span<const Gfn> unsent, const Budget& budget,
+  // Sets `chosen` to those of `unsent` that are to be sent now, as far as there is room for them:
+  // those that it is best spent on first. `unsent`: every page dirtied in this epoch whose newest
+  // known version has not been sent. `later`: how many such pages, as far as is known, can be
+  // sent in the rest of the epoch after the next sample; 0 at slot 0.
+  virtual void choose(Slot slot, std::span<const Gfn> unsent, std::uint64_t later,
                       std::vector<Gfn>& chosen) = 0;
 
   // The guest is stopped, the epoch is over: the pages written since the last sample, by the
@@ -68,10 +64,10 @@ struct PolicyOptions {
   // kAge: after how many samples without a write a page is sent; 1 to 4.
   unsigned age_samples = 2;
   // kAdaptive: before the last slot a page is sent if the chance that it is written again is
-  // below this, …
+  // at most this, …
   float send_early_below = 0.5f;
   // … and at the last slot, where all that is left is captured while the guest is stopped, if it
-  // is below this.
+  // is at most this.
   float send_at_last_below = 0.95f;
 };
 

@@ -73,7 +73,7 @@ void sample(benchmark::State& state, model::PolicyKind kind) {
   for (auto _ : state) {
     bitmap.list(list);
     policy->sampled(slot, list);
-    policy->choose(slot, list, {model::kUnlimited, model::kUnlimited}, chosen);
+    policy->choose(slot, list, model::kUnlimited, chosen);
     benchmark::DoNotOptimize(chosen.data());
     if (slot-- == 0) {
       // Learning is a part of what each sample costs.

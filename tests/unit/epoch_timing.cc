@@ -115,7 +115,7 @@ BOOST_AUTO_TEST_CASE(the_first_sample_leaves_time_to_send_an_epoch) {
   Costs costs;
   for (int i = 0; i < 50; ++i) {
     costs.sampled(10ms, 0);
-    costs.sent(100us, 100, 1000);
+    costs.sent(0, 100us, 100, 1000);
     costs.ended(100ms, 10'000);  // at 1 us each
   }
   BOOST_TEST((costs.horizon() >= 20ms));
@@ -125,41 +125,65 @@ BOOST_AUTO_TEST_CASE(write_faults_count_as_what_they_cost_on_this_host) {
   Costs costs(9us);
   costs.sampled(0ms, 1000);
   BOOST_TEST((costs.sample_cost() == 9ms));
-  costs.ended(100ms, 1000);
+  for (unsigned i = 0; i < Costs::kEpochsJudged; ++i) {
+    BOOST_TEST((costs.horizon() >= 100ms));
+    if (i > 0) costs.sampled(0ms, 1000);
+    costs.ended(100ms, 1000);
+  }
   // More than its share, so that the next epoch's first sample comes later.
   BOOST_TEST((costs.horizon() < 100ms));
 }
 
+BOOST_AUTO_TEST_CASE(one_epoch_that_costs_more_than_usual_is_no_reason_to_sample_less) {
+  Costs costs;
+  for (unsigned i = 0; i < 10 * Costs::kEpochsJudged; ++i) {
+    costs.sampled(i % Costs::kEpochsJudged == 0 ? 8ms : 3ms, 0);
+    costs.ended(100ms, 1000);
+  }
+  BOOST_TEST((costs.horizon() >= 100ms));
+}
+
 BOOST_AUTO_TEST_CASE(nothing_limits_what_nothing_is_known_of) {
-  const auto budget = Costs().budget(1ms, 10ms, 0);
-  BOOST_TEST(budget.pages_now >= model::kUnlimited);
-  BOOST_TEST(budget.pages_later >= model::kUnlimited);
+  BOOST_TEST(Costs().pages_in(0, 1ms, 0) >= model::kUnlimited);
 }
 
 BOOST_AUTO_TEST_CASE(pages_take_the_time_that_they_took) {
   Costs costs;
-  costs.sent(1ms, 100, 1000);
-  const auto budget = costs.budget(2ms, 6ms, 0);
-  BOOST_TEST(budget.pages_now == 200u);
-  BOOST_TEST(budget.pages_later == 600u);
+  costs.sent(3, 1ms, 100, 1000);
+  BOOST_TEST(costs.pages_in(3, 2ms, 0) == 200u);
+  BOOST_TEST(costs.pages_in(3, 6ms, 0) == 600u);
+  BOOST_TEST(costs.pages_in(3, -1ms, 0) == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(pages_take_what_they_took_at_the_same_slot) {
+  Costs costs;
+  costs.sent(3, 1ms, 100, 1000);
+  BOOST_TEST(costs.pages_in(2, 2ms, 0) == 200u);  // of that slot nothing is known yet
+  costs.sent(2, 100us, 100, 1000);
+  BOOST_TEST(costs.pages_in(2, 2ms, 0) == 2000u);
+  BOOST_TEST(costs.pages_in(3, 2ms, 0) == 200u);
 }
 
 BOOST_AUTO_TEST_CASE(a_busy_link_shows_its_rate) {
   Costs costs;
-  costs.sent(1us, 100, 100'000);
+  costs.sent(0, 1us, 100, 100'000);
   TimePoint now{1s};
   costs.link(now, 1'000'000, 1'000'000);
   BOOST_TEST(costs.link_rate() == 0);
   costs.link(now += 10ms, 2'000'000, 1'500'000);  // 500,000 bytes in 10 ms
   BOOST_TEST(std::abs(costs.link_rate() - 50e6) < 1);
   // 50 bytes a microsecond, of 1,000 a page, less what is queued.
-  BOOST_TEST(costs.budget(1ms, 0ms, 0).pages_now == 50u);
-  BOOST_TEST(costs.budget(1ms, 0ms, 20'000).pages_now == 30u);
-  BOOST_TEST(costs.budget(1ms, 9ms, 60'000).pages_now == 0u);
-  BOOST_TEST(costs.budget(1ms, 9ms, 60'000).pages_later == 440u);
+  BOOST_TEST(costs.pages_in(0, 1ms, 0) == 50u);
+  BOOST_TEST(costs.pages_in(0, 1ms, 20'000) == 30u);
+  BOOST_TEST(costs.pages_in(0, 1ms, 49'999) == 1u);
+  BOOST_TEST(costs.pages_in(0, 1ms, 60'000) == 0u);
   // An idle link shows nothing.
   costs.link(now += 10ms, 2'000'000, 0);
   costs.link(now += 10ms, 2'000'001, 0);
+  BOOST_TEST(std::abs(costs.link_rate() - 50e6) < 1);
+  // Nor does the time that it was idle before something was queued: both looks came before that.
+  costs.link(now += 10ms, 2'000'001, 0);
+  costs.link(now += 4ms, 2'400'001, 200'000);  // 200,000 bytes in 4 ms
   BOOST_TEST(std::abs(costs.link_rate() - 50e6) < 1);
 }
 

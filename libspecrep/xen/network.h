@@ -24,7 +24,8 @@ bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 // card's address, sent through its bridge, as QEMU does after a migration. Its IP addresses dom0
 // does not know; a guest with PV drivers announces those by itself when it goes on, and nobody who
 // knew them has forgotten them. Returns for how many cards that was done: a card whose bridge
-// takes no frames from dom0 (Open vSwitch without an internal port of that name) is left out.
+// takes no frames from dom0 (Open vSwitch without an internal port of that name, or a VLAN of one)
+// is left out.
 unsigned announce(const DomainConfig& config);
 
 // Ends a domain whose copy runs elsewhere: from now on it sends nothing, and it is destroyed.

@@ -27,7 +27,7 @@ bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 // Tells the network around this host that a guest's cards are here now: for each card a RARP frame,
 // as QEMU does after a migration, and what its known addresses call for, sent through its bridge.
 // Returns for how many cards that was done: a card whose bridge takes no frames from dom0 (Open
-// vSwitch without an internal port of that name) is left out.
+// vSwitch without an internal port of that name, or a VLAN of one) is left out.
 unsigned announce(const DomainConfig& config, const std::vector<guest::CardAddress>& addresses);
 
 // Ends a domain whose copy runs elsewhere: from now on it sends nothing, and it is destroyed.

@@ -149,9 +149,15 @@ void check_bridges(const DomainConfig& config, Findings& findings) {
   for (int i = 0; i < config->num_nics; ++i) {
     const libxl_device_nic& nic = config->nics[i];
     const std::string script = nic.script ? nic.script : "vif-bridge";
-    if (script.substr(script.rfind('/') + 1) != "vif-bridge") continue;
-    const std::string bridge = nic.bridge ? nic.bridge : "xenbr0";
-    std::string& list = exists("/sys/class/net/" + bridge + "/bridge") ? found : missing;
+    const std::string kind = script.substr(script.rfind('/') + 1);
+    const bool is_ovs = kind == "vif-openvswitch";
+    if (kind != "vif-bridge" && !is_ovs) continue;
+    std::string bridge = nic.bridge ? nic.bridge : "xenbr0";
+    // There, VLANs may stand behind the name: ovsbr0.100:101.
+    if (is_ovs) bridge = bridge.substr(0, bridge.find_first_of(".:"));
+    // Open vSwitch gives each of its bridges an interface of the same name.
+    const std::string sign = "/sys/class/net/" + bridge + (is_ovs ? "" : "/bridge");
+    std::string& list = exists(sign) ? found : missing;
     if (list.find(bridge) == std::string::npos) list += (list.empty() ? "" : ", ") + bridge;
   }
   const std::string subject = "bridges on the backup";

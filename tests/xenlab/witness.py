@@ -39,12 +39,13 @@ ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 
 
 class Witness:
-    """A running witness of a guest whose first card has `address`, and its cards `macs`. Use it as a context manager."""
+    """A running witness of the guest at `address`, whose cards have `macs`. Use it as a context manager."""
 
     def __init__(self, network, address, macs, log_file, interval_ms=50):
         self.address = address
-        self.requests, self.pings = ([f"eth{card}-{kind}" for card in range(len(macs)) for kind in kinds]
-                                     for kinds in (REQUESTS, PINGS))
+        self._requests, pings = ([f"eth{card}-{kind}" for card in range(len(macs)) for kind in kinds]
+                                 for kinds in (REQUESTS, PINGS))
+        self._streams = self._requests + pings
         self._network = network
         self._log_file = pathlib.Path(log_file)
         self._log_file.write_text("")
@@ -60,26 +61,21 @@ class Witness:
         self._process.kill()
         self._process.wait()
 
-    def silent(self, after_ns):
-        """The streams that got no reply after a time.monotonic_ns()."""
-        answered = {words[1] for words in self._lines() if int(words[0]) > after_ns}
-        return [stream for stream in self.requests + self.pings if stream not in answered]
-
     def wait_for_replies(self, timeout_s, after_ns=None):
         """Waits until each stream has got a reply after a time (by default: now); returns those that have not."""
         after_ns = time.monotonic_ns() if after_ns is None else after_ns
         deadline_s = time.monotonic() + timeout_s
         # A stream that has ended is not waited for.
-        while set(self.silent(after_ns)) - set(self._troubles()) and time.monotonic() < deadline_s:
+        while set(self._silent(after_ns)) - set(self._troubles()) and time.monotonic() < deadline_s:
             time.sleep(POLL_S)
-        return self.silent(after_ns)
+        return self._silent(after_ns)
 
     def failures(self):
         """Of what it has got, {stream: the first thing that the guest, by its own record, does not explain}."""
         replies = collections.defaultdict(list)
         # Read before the guest is asked: all of this it must know.
         for words in self._lines():
-            if words[1] in self.requests:
+            if words[1] in self._requests:
                 replies[words[1]].append((int(words[2]), int(words[3])))
         failures = self._troubles()
         for stream, seen in replies.items():
@@ -101,25 +97,25 @@ class Witness:
         failures = self.failures()
         assert not failures, f"what was seen of the guest is lost: {failures}"
 
-    def replies(self):
-        """How many of each stream."""
-        return dict(collections.Counter(words[1] for words in self._lines() if words[1] in self.requests + self.pings))
-
     def longest_gaps_s(self):
         """Of each stream, the longest time between two replies."""
         times_ns = collections.defaultdict(list)
         for words in self._lines():
-            if words[1] in self.requests + self.pings:
+            if words[1] in self._streams:
                 times_ns[words[1]].append(int(words[0]))
         return {stream: max((b - a for a, b in zip(of, of[1:])), default=0) / 1e9 for stream, of in times_ns.items()}
 
     def frames(self, after_ns=0):
-        """How many frames the guest's cards sent after a time, as {tap: {kind: number}}; kinds are frames.kind_of()'s."""
+        """How many frames the guest's cards sent after a time: {tap: {kind: number}}, with frames.kind_of()'s kinds."""
         frames = {tap("guest", host): collections.Counter() for host in HOSTS}
         for words in self._lines():
             if words[1] == "frame" and int(words[0]) > after_ns:
                 frames[words[2]][words[3]] += 1
         return frames
+
+    def _silent(self, after_ns):
+        answered = {words[1] for words in self._lines() if int(words[0]) > after_ns}
+        return [stream for stream in self._streams if stream not in answered]
 
     def _lines(self):
         text = self._log_file.read_text()
@@ -141,12 +137,15 @@ def follow_tcp(stream, address, interval_s, log):
 def follow_udp(stream, address, interval_s, log):
     wire = socket.socket(family_of(address), socket.SOCK_DGRAM)
     wire.connect((address, COUNTER_PORT))
-    wire.settimeout(REPEAT_S)
     for number in itertools.count(1):
-        answered = 0
+        answered, repeat_s = 0, 0.0
         while answered != number:
             try:
-                wire.send(f"request {stream} {number}".encode())
+                # A late reply to what was repeated must not bring a repetition of this one.
+                if time.monotonic() >= repeat_s:
+                    wire.send(f"request {stream} {number}".encode())
+                    repeat_s = time.monotonic() + REPEAT_S
+                wire.settimeout(max(repeat_s - time.monotonic(), 0.001))
                 _, *answer = wire.recv(RECEIVE_BYTES).decode().split()
             except TimeoutError:
                 continue
@@ -220,7 +219,9 @@ def main(name, address, macs, interval_ms, log_path):
         for card, kind in itertools.product(range(len(macs)), REQUESTS + PINGS):
             ipv4 = card_address(address, card)
             to = ipv6_address(ipv4) if kind.endswith("6") else ipv4
-            arguments = (f"eth{card}-{kind}", name, kind, to, len(macs) * float(interval_ms) / 1000, log)
+            # More cards are not to be more load.
+            interval_s = len(macs) * float(interval_ms) / 1000
+            arguments = (f"eth{card}-{kind}", name, kind, to, interval_s, log)
             threading.Thread(target=follow, args=arguments, daemon=True).start()
         log_frames(macs, log)
 

@@ -1,6 +1,7 @@
 """When libxl cannot finish the domain, the backup says so and leaves nothing behind."""
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

@@ -4,6 +4,7 @@ from cut import cut_power
 from held import watch_held
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = True
 CARD = {"pvh": "mac=00:16:3e:11:22:33,bridge=ovsbr0,script=vif-openvswitch",
         "hvm": "mac=00:16:3e:11:22:44,bridge=ovsbr0,script=vif-openvswitch,model=e1000"}
 # The host's card in the guests' network goes from the kernel's bridge to a new one.

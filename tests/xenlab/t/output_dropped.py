@@ -4,6 +4,7 @@ from frames import watch
 from network import tap
 
 GUEST = "pvh"
+ON_REQUEST = True
 FLOOD_S = 20  # at 280 kB/s more than both queues of 1 MiB hold
 
 

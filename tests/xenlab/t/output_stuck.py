@@ -3,6 +3,7 @@
 from protection import check_unprotected
 
 GUEST = "pvh"
+ON_REQUEST = True
 # The usual script, which can be kept from doing this.
 SCRIPT = """cat > /root/netbuf <<'X' && chmod +x /root/netbuf
 #!/bin/sh

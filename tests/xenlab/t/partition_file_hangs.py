@@ -5,6 +5,7 @@ import threading
 from fault import partition_with_arbiter
 
 GUEST = "pvh"
+ON_REQUEST = True
 HANG_S = 20  # longer than the server's lease, so that its clients have to begin anew
 
 

@@ -3,6 +3,7 @@
 from protection import SETTLE_TIMEOUT_S, check_unprotected
 
 GUEST = "pvh"
+ON_REQUEST = True
 STUCK_S = 30
 # Nothing may count as lost while processes stand still.
 OPTIONS = "--timeout 120000"

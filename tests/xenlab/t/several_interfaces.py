@@ -5,6 +5,7 @@ from held import watch_held
 from witness import PINGS, REQUESTS
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = True
 CARDS = {"pvh": [f"mac=00:16:3e:11:33:0{card},bridge=xenbr0" for card in range(3)],
          "hvm": [f"mac=00:16:3e:11:44:0{card},bridge=xenbr0,model=e1000" for card in range(3)]}
 

@@ -6,6 +6,7 @@ from explain import wait_for_failover
 from protection import check_unprotected
 
 GUEST = "pvh"
+ON_REQUEST = True
 WATCHDOG_S = 5
 # The whole of dom0's user space stands still, as it does when the kernel no longer runs it.
 HANG = "for slice in user system; do echo 1 > /sys/fs/cgroup/$slice.slice/cgroup.freeze; done"

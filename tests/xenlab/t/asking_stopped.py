@@ -21,7 +21,7 @@ def run(lab):
             lab.ssh(1, f"pkill -{SIGNALS[lab.guest]} -x xl-specrep")
             end = protection.end()
         if SIGNALS[lab.guest] == "INT":
-            end.expect(130, f"{lab.guest} is paused and its network held")
+            end.expect(1, f"{lab.guest} is paused and its network held")
         assert lab.domains(2) == [f"{lab.guest}--incoming"]
         etcd.go_on()
         wait_for_failover(lab, 2, lab.guest, GONE_S)

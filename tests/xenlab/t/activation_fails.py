@@ -7,7 +7,7 @@ ON_REQUEST = True
 def run(lab):
     with lab.protect("--timeout 1000") as protection:
         protection.wait_until_protected()
-        lab.ssh(2, "ip link set xenbr0 name elsewhere")
+        lab.ssh(2, "ip link del xenbr0")
         lab.power_cut(1)
         log = lab.wait_for(lambda: "ended:" in (text := lab.ssh(2, "cat /var/log/specrep/pvh.log").stdout) and text, 120,
                            "the end of the activation")

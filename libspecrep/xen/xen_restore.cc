@@ -53,10 +53,12 @@ void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue
   std::free(config_->c_info.name);
   config_->c_info.name = strdup(waiting_name(name_).c_str());
   config_->c_info.domid = INVALID_DOMID;
-  if (knows_vif_bridge())
-    stand_ins_ = use_stand_in(config_, vif_bridge_);
-  else
+  if (!knows_vif_bridge())
     spdlog::info("vif-bridge is not one that is known here: an activation waits for it");
+  else if (access(vif_bridge_.c_str(), X_OK) != 0)
+    spdlog::warn("cannot run {}: an activation waits for vif-bridge", vif_bridge_);
+  else
+    stand_ins_ = use_stand_in(config_, vif_bridge_);
 
   int ends[2];
   if (pipe2(ends, O_CLOEXEC)) throw Error(errno_text("cannot make a pipe for libxl"));

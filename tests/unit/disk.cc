@@ -17,6 +17,7 @@
 #include "libspecrep/disk/backing.h"
 #include "libspecrep/disk/intent_bitmap.h"
 #include "libspecrep/disk/range_lock.h"
+#include "libspecrep/disk/source.h"
 #include "libspecrep/disk/target.h"
 #include "libspecrep/error.h"
 
@@ -270,6 +271,172 @@ BOOST_AUTO_TEST_CASE(an_activated_disk_is_that_of_the_last_commit) {
       BOOST_TEST((disk.stable == committed));
     }
   }
+}
+
+// The way to the other copy: a queue, and a thread that plays the backup's side.
+class Wire final : public Sink {
+ public:
+  Wire(Source& source, Target& target) : source_(source), target_(target) {
+    thread_ = std::thread([this] { run(); });
+  }
+  ~Wire() override { cut(); }
+  void send(Write write) override {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(write));
+    changed_.notify_all();
+  }
+  // What is on the way is lost.
+  void cut() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+  void hold(bool on) {
+    const std::lock_guard lock(mutex_);
+    holds_ = on;
+    changed_.notify_all();
+  }
+
+ private:
+  void run() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait_for(lock, 1ms, [&] { return over_ || (!queue_.empty() && !holds_); });
+      if (over_) return;
+      source_.durable(target_.durable());
+      if (queue_.empty() || holds_) continue;
+      Write write = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      target_.receive(std::move(write));
+      source_.held(target_.held());
+      lock.lock();
+    }
+  }
+  Source& source_;
+  Target& target_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Write> queue_;
+  bool over_ = false, holds_ = false;
+  std::thread thread_;
+};
+
+constexpr std::uint64_t kDiskBytes = 8 * kMib;
+
+void write_at_random(Source& source, unsigned seed, int writes) {
+  std::mt19937 random(seed);
+  for (int i = 0; i < writes; ++i) {
+    const std::size_t bytes = 512u << random() % 6;
+    const std::uint64_t offset = random() % (kDiskBytes / 512 - 64) * 512;
+    if (random() % 8 == 0) {
+      source.zero({offset, bytes}, false);
+    } else {
+      const std::vector<std::byte> data(bytes, static_cast<std::byte>(1 + random() % 255));
+      source.write(offset, data, random() % 16 == 0);
+    }
+    if (random() % 50 == 0) source.forget_durable();
+  }
+}
+
+void write_from_several_threads(Source& source, unsigned seed) {
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 3; ++t)
+    threads.emplace_back([&, t] { write_at_random(source, seed * 3 + t, 150); });
+  for (auto& thread : threads) thread.join();
+}
+
+BOOST_AUTO_TEST_CASE(both_copies_are_alike_after_any_number_of_breaks) {
+  Folder folder;
+  Disk here(kDiskBytes), there(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  for (unsigned round = 0; round < 6; ++round) {
+    write_from_several_threads(source, 100 + round);  // while there is no other side
+    Target target(there, 64 * kMib, [] {});
+    Wire wire(source, target);
+    source.attach(wire);
+    write_from_several_threads(source, 200 + round);
+    if (round % 2 == 0) {  // the link breaks, with writes on their way
+      wire.hold(true);
+      std::thread late([&] { write_from_several_threads(source, 300 + round); });
+      std::this_thread::sleep_for(5ms);
+      wire.cut();
+      source.detach();
+      late.join();
+      target.settle();
+      continue;
+    }
+    while (source.chunks_to_send() > 0) std::this_thread::sleep_for(1ms);
+    source.flush();
+    source.detach();
+    wire.cut();
+    target.settle();
+    BOOST_TEST((here.cached == there.stable));
+    BOOST_TEST(bitmap.marked() > 0u);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(marks_go_when_the_other_side_has_all_on_stable_storage) {
+  Folder folder;
+  Disk here(kDiskBytes), there(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  Target target(there, 64 * kMib, [] {});
+  Wire wire(source, target);
+  source.attach(wire);
+  source.write(3 * kMib, std::vector<std::byte>(512, std::byte{1}), true);
+  BOOST_TEST(bitmap.marked() == 1u);
+  for (int i = 0; i < 10'000 && bitmap.marked() > 0; ++i) {
+    source.forget_durable();
+    std::this_thread::sleep_for(1ms);
+  }
+  BOOST_TEST(bitmap.marked() == 0u);
+  wire.cut();
+  source.detach();
+}
+
+BOOST_AUTO_TEST_CASE(a_flush_waits_for_the_other_side_and_not_for_one_that_is_lost) {
+  Folder folder;
+  Disk here(kDiskBytes), there(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  source.flush();  // alone
+  Target target(there, 64 * kMib, [] {});
+  Wire wire(source, target);
+  source.attach(wire);
+  wire.hold(true);
+  source.write(0, std::vector<std::byte>(512, std::byte{1}), false);
+  auto flushed = std::async(std::launch::async, [&] { source.flush(); });
+  BOOST_TEST((flushed.wait_for(50ms) == std::future_status::timeout));
+  wire.hold(false);
+  BOOST_TEST((flushed.wait_for(10s) == std::future_status::ready));
+  BOOST_TEST(target.held() >= 1u);
+  BOOST_TEST((here.stable[0] == std::byte{1}));
+  wire.hold(true);
+  source.write(0, std::vector<std::byte>(512, std::byte{2}), false);
+  flushed = std::async(std::launch::async, [&] { source.flush(); });
+  BOOST_TEST((flushed.wait_for(50ms) == std::future_status::timeout));
+  wire.cut();
+  source.detach();
+  BOOST_TEST((flushed.wait_for(10s) == std::future_status::ready));
+}
+
+BOOST_AUTO_TEST_CASE(what_a_backup_may_not_say_is_refused) {
+  Folder folder;
+  Disk here(kDiskBytes), there(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  Target target(there, 64 * kMib, [] {});
+  Wire wire(source, target);
+  source.attach(wire);
+  BOOST_CHECK_THROW(source.held(1), Error);
+  BOOST_CHECK_THROW(source.durable(1), Error);
+  wire.cut();
+  source.detach();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

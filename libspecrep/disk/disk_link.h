@@ -50,8 +50,8 @@ class SourceEnd final : public Sink {
 // The backup's end. run() is called from a thread of its own; all else may be from others.
 class TargetEnd {
  public:
-  // `changed` is called, from any thread, when held() may have grown or failure() has come. All
-  // must outlive this.
+  // `changed` is called, from any thread, when held() may have grown or failure() has come; it may
+  // wake somebody, and must not call this object, which waits for it. All must outlive this.
   TargetEnd(Backing& backing, wire::Link& link, const Identity& identity,
             std::size_t staging_bytes_max, std::function<void()> changed);
 

@@ -332,8 +332,15 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   const double decided_unix_s = unix_seconds();
   control.send(outcome(wire::Outcome::ACTIVATED));
   registration->update("activating", restore.domid().value_or(0), json::object());
-  const std::uint32_t domid =
-      fail_over(replica, restore, last_heard, detected_unix_s, decided_unix_s, control);
+  std::uint32_t domid = 0;
+  try {
+    domid = fail_over(replica, restore, last_heard, detected_unix_s, decided_unix_s, control);
+  } catch (const Error& error) {
+    // Not left to run(), which says nothing to a primary that is gone.
+    control.notice("guest " + name + " could not be activated: " + error.what() +
+                   (error.advice().empty() ? "" : "; " + error.advice()));
+    return 1;
+  }
   // Only now, since it waits until the primary has taken the last message, or a second.
   link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.

@@ -9,7 +9,7 @@ def run(lab):
         protection.wait_until_protected()
         lab.ssh(2, "ip link del xenbr0")
         lab.power_cut(1)
-        log = lab.wait_for(lambda: "ended:" in (text := lab.ssh(2, "cat /var/log/specrep/pvh.log").stdout) and text, 120,
+        log = lab.wait_for(lambda: "could not be activated" in (text := lab.ssh(2, "cat /var/log/specrep/pvh.log").stdout) and text, 120,
                            "the end of the activation")
         assert "libxl could not restore guest pvh" in log, log
         lab.wait_for(lambda: lab.domains(2) == [], 60, "the end of the copy")

@@ -7,24 +7,20 @@
 #include <optional>
 #include <string>
 
+#include "libspecrep/disk/record.h"
 #include "libspecrep/disk/source.h"
 #include "libspecrep/disk/target.h"
 #include "libspecrep/wire/link.h"
 
 namespace specrep::disk {
 
-// What both ends of a disk's link must agree on.
-struct Identity {
-  std::array<std::uint8_t, 16> uuid{};
-  std::uint64_t size_bytes = 0;
-};
-
 // The primary's end of the link of one disk. run() is called from a thread of its own.
 class SourceEnd final : public Sink {
  public:
-  // All must outlive this. resync_bytes_per_s: see Source::attach().
-  SourceEnd(Source& source, wire::Link& link, const Identity& identity, Duration silence_max,
-            std::uint64_t resync_bytes_per_s);
+  // source and link must outlive this. `path`: of the disk, as both hosts name it; `record`: of
+  // this host's copy. resync_bytes_per_s: see Source::attach().
+  SourceEnd(Source& source, wire::Link& link, std::string path, const Record& record,
+            Duration silence_max, std::uint64_t resync_bytes_per_s);
 
   void send(Write write) override;
 
@@ -32,18 +28,21 @@ class SourceEnd final : public Sink {
   // called; then detaches it. Returns why it ended.
   std::string run();
 
-  // From any thread.
+  // From any thread:
   void stop();
+  // Whether the other end has said what it needs; before, Source's counts say nothing.
+  bool attached() const { return attached_; }
 
  private:
   void dispatch(const wire::Message& message);
 
   Source& source_;
   wire::Link& link_;
-  const Identity identity_;
+  const std::string path_;
+  const Record record_;
   const Duration silence_max_;
   const std::uint64_t resync_bytes_per_s_;
-  bool attached_ = false;
+  std::atomic<bool> attached_ = false;
   std::atomic<bool> over_ = false;
 };
 

@@ -28,7 +28,7 @@ def check_disk(lab, journal, host):
 
 def end_guest(lab, journal, host):
     journal.unmount()
-    lab.guest_power(journal.address, "poweroff")
+    lab.ssh(host, f"xl destroy {lab.guest}")
     lab.wait_for(lambda: lab.domains(host) == [], END_S, "the guest's end")
     lab.wait_for(lambda: not server_pids(lab, host), END_S, f"the end of {SERVER}")
 

@@ -131,6 +131,38 @@ bool is_written(int fd, Block& block, off_t offset) {
   return pwrite(fd, block.data(), block_bytes, offset) == static_cast<ssize_t>(block_bytes);
 }
 
+bool is_read(int fd, Block& block, off_t offset) {
+  errno = ENODATA;  // unless pread says better
+  return pread(fd, block.data(), block_bytes, offset) == static_cast<ssize_t>(block_bytes);
+}
+
+// Reads slots of the disk in turn, many at once: each request takes a while under emulation.
+class Reader {
+ public:
+  bool read(int fd, Block& block, off_t offset) {
+    if (offset < offset_ || offset >= offset_ + static_cast<off_t>(bytes)) {
+      offset_ = offset;
+      errno = ENODATA;
+      if (pread(fd, buffer_.get(), bytes, offset) != static_cast<ssize_t>(bytes)) {
+        offset_ = -static_cast<off_t>(bytes);
+        return is_read(fd, block, offset);
+      }
+    }
+    std::memcpy(block.data(), buffer_.get() + (offset - offset_), block_bytes);
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t bytes = 64 * block_bytes;
+
+  struct Free {
+    void operator()(char* memory) const { std::free(memory); }
+  };
+
+  off_t offset_ = -static_cast<off_t>(bytes);
+  std::unique_ptr<char[], Free> buffer_{static_cast<char*>(std::aligned_alloc(block_bytes, bytes))};
+};
+
 // A kind of block, and what memory knows of where it is.
 struct Kind {
   const char* name;
@@ -288,30 +320,32 @@ class Journal {
     const int caches = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
     if (caches < 0 || ::write(caches, "3", 1) != 1) return error("cannot drop the caches");
     close(caches);
+    Reader reader;
     std::string kinds, unexplained;
     for (const Kind& kind : kinds_) {
       std::string present;
       for (std::uint64_t slot = 0; slot < kind.slots; ++slot)
-        if (const std::uint64_t number = check(kind, slot, unexplained))
+        if (const std::uint64_t number = check(kind, slot, reader, unexplained))
           present += (present.empty() ? "" : ",") + std::to_string(number);
       kinds += std::string(kinds.empty() ? "" : ",") + "\"" + kind.name +
                "\":{\"newest\":" + std::to_string(kind.newest) +
                ",\"keeps\":" + std::to_string(kind.keeps()) + ",\"present\":[" + present + "]}";
     }
-    for (std::uint64_t slot = 0; slot < churn_slots; ++slot) check(churn_, slot, unexplained);
+    for (std::uint64_t slot = 0; slot < churn_slots; ++slot)
+      check(churn_, slot, reader, unexplained);
     return "{\"kinds\":{" + kinds + "},\"churned\":" + std::to_string(churn_.newest) +
            ",\"errors\":" + std::to_string(errors_) + ",\"slowest_ms\":" +
            std::to_string(slowest_ms_) + ",\"unexplained\":[" + unexplained + "]}";
   }
 
   // Reads one place. Returns the number that it holds if that is what memory says, else 0.
-  std::uint64_t check(const Kind& kind, std::uint64_t slot, std::string& unexplained) {
+  std::uint64_t check(const Kind& kind, std::uint64_t slot, Reader& reader, std::string& unexplained) {
     const Entry& expected = kind.entries[slot];
     if (!kind.offset && expected.number == 0) return 0;
     Block block;
     Entry found;
     std::string trouble;
-    if (!read(kind, slot, block))
+    if (!read(kind, slot, reader, block))
       trouble = std::strerror(errno);
     else if (!block.read(found))
       trouble = "damaged";
@@ -323,19 +357,15 @@ class Journal {
     return 0;
   }
 
-  bool read(const Kind& kind, std::uint64_t slot, Block& block) {
-    if (kind.offset) return read_at(direct_, block, kind.offset + static_cast<off_t>(slot * block_bytes));
+  bool read(const Kind& kind, std::uint64_t slot, Reader& reader, Block& block) {
+    if (kind.offset)
+      return reader.read(direct_, block, kind.offset + static_cast<off_t>(slot * block_bytes));
     const std::uint64_t number = kind.entries[slot].number;
     const int fd = open(kind.file(number).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
     if (fd < 0) return false;
-    const bool done = read_at(fd, block, static_cast<off_t>(number % file_blocks * block_bytes));
+    const bool done = is_read(fd, block, static_cast<off_t>(number % file_blocks * block_bytes));
     close(fd);
     return done;
-  }
-
-  static bool read_at(int fd, Block& block, off_t offset) {
-    errno = ENODATA;  // unless pread says better
-    return pread(fd, block.data(), block_bytes, offset) == static_cast<ssize_t>(block_bytes);
   }
 
   std::string unmount() {

@@ -22,6 +22,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "libspecrep/disk/served_disks.h"
 #include "libspecrep/epoch/primary_engine.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
@@ -111,6 +112,14 @@ class Reporter final : public epoch::PrimaryObserver {
     publish("first-copy");
   }
 
+  void on_disk_copy(std::uint64_t missing_bytes) override {
+    if (clock_.now() - progressed_ < kProgressInterval) return;
+    progressed_ = clock_.now();
+    emit({{"event", "progress"}, {"phase", "disk-copy"}, {"bytes_left", missing_bytes}});
+    last_event_ = "copying disks, " + std::to_string(missing_bytes >> 20) + " MiB left";
+    publish("disk-copy");
+  }
+
   void on_checkpoint(const epoch::EpochReport& report) override {
     if (report.epoch == 1) return;  // the end of the first copy, not an epoch like others
     written_.add(static_cast<double>(report.written_pages));
@@ -131,7 +140,7 @@ class Reporter final : public epoch::PrimaryObserver {
     capture_state_ms_.add(milliseconds(report.capture_state));
     resume_ms_.add(milliseconds(report.resume));
     epoch_ = report.epoch;
-    if (network_ && network_->fill_max() > epoch::PrimaryEngine::kOutputFillMax && !filled_) {
+    if (network_ && network_->fill_max() > epoch::PrimaryEngine::kFillMax && !filled_) {
       filled_ = true;
       emit({{"event", "warning"},
             {"what",
@@ -287,6 +296,25 @@ class Output {
   const output::NetworkBuffer* network_ = nullptr;
 };
 
+// The guest's disks, each by a server of its own.
+std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
+  if (config.value("disks", json::array()).empty()) return std::make_unique<disk::NoDisks>();
+  std::vector<disk::ServedDisks::Peer> peers;
+  for (const json& disk : config.at("disks")) {
+    disk::ServedDisks::Peer peer;
+    peer.path = disk.at("path");
+    for (const std::string address : config.at("addresses")) peer.attach.add_addresses(address);
+    peer.attach.set_port(disk.at("port"));
+    const wire::PreSharedKey key = key_from_hex(disk.at("psk"));
+    peer.attach.set_pre_shared_key(key.data(), key.size());
+    peer.attach.set_heartbeat_interval_ms(config.at("heartbeat_ms"));
+    peer.attach.set_heartbeat_timeout_ms(config.at("timeout_ms"));
+    peers.push_back(std::move(peer));
+  }
+  return std::make_unique<disk::ServedDisks>(peers,
+                                             config.at("disk_staging_bytes_max").get<std::uint64_t>());
+}
+
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
 Ending protect(const json& config, const Clock& clock, tools::StopSignals& signals, json& summary) {
   const xen::Libxl libxl;
@@ -332,11 +360,13 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   Reporter reporter(clock, registration, domain.domid, output.network());
   Ending ending{"stopped", "", "", false};
   std::optional<xen::XenGuest> guest;
+  std::unique_ptr<disk::EpochDisks> disks;
   std::optional<epoch::PrimaryEngine> engine;
   try {
+    disks = follow_disks(config);
     guest.emplace(domain);
     guest->follow_addresses();
-    engine.emplace(*guest, *link, output.buffer(), clock, options, reporter);
+    engine.emplace(*guest, *link, output.buffer(), *disks, clock, options, reporter);
     while (!engine->ended()) {
       if (signals.requested())
         engine->request_stop("protection was stopped; the guest goes on at the primary");

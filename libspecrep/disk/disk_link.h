@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -35,6 +35,7 @@ class SourceEnd final : public Sink {
 
  private:
   void dispatch(const wire::Message& message);
+  void note_missing(const wire::Message& ready);
 
   Source& source_;
   wire::Link& link_;
@@ -46,22 +47,35 @@ class SourceEnd final : public Sink {
   std::atomic<bool> over_ = false;
 };
 
-// The backup's end. run() is called from a thread of its own; all else may be from others.
+// What the backup has to send for, as both sides' records say.
+enum class Need {
+  kMarked,  // what either side has marked
+  kAll,
+};
+// `here`: the backup's, if any. Throws Error when its copy must not be overwritten.
+Need compare(const Record& primary, const std::optional<Record>& here);
+
+// The backup's end: keeps this host's copy. run() is called from a thread of its own; all else may
+// be from others.
 class TargetEnd {
  public:
-  // `changed` is called, from any thread, when held() may have grown or failure() has come; it may
-  // wake somebody, and must not call this object, which waits for it. All must outlive this.
-  TargetEnd(Backing& backing, wire::Link& link, const Identity& identity,
-            std::size_t staging_bytes_max, std::function<void()> changed);
+  // Opens the disk. `path`: as for SourceEnd. `changed` is called, from any thread, when held() may
+  // have grown or failure() has come; it may wake somebody, and must not call this object, which
+  // waits for it. link must outlive this. Throws Error.
+  TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
+            std::function<void()> changed);
 
-  // Serves until the link is lost, which is no failure by itself: what is held is held.
+  // Serves until the link is lost, which is no failure by itself (what is held is held), or stop()
+  // is called.
   void run();
+  void stop();
 
   std::uint64_t held() const;
   // Why this copy cannot be used.
   std::optional<std::string> failure() const;
-  // See Target.
+  // See Target. The first one says, too, that all that was missing has been sent.
   void commit(std::uint64_t number);
+  // See Target. The disk is this host's own then, and may be served.
   std::uint64_t activate();
   void settle();
 
@@ -69,16 +83,21 @@ class TargetEnd {
   void greet(const wire::Message& message);
   void dispatch(wire::Message message);
   void report();
+  void complete();
 
-  Backing& backing_;
+  const std::string path_;
+  const Places places_;
   wire::Link& link_;
-  const Identity identity_;
   const std::function<void()> changed_;
+  std::atomic<bool> over_ = false;
   mutable std::mutex mutex_;
-  bool greeted_ = false;
+  std::unique_ptr<Backing> backing_;
+  std::optional<Record> record_;  // of this copy, once greeted
+  Record primary_;
   std::optional<std::string> failure_;
   std::uint64_t told_held_ = 0, told_durable_ = 0;
-  Target target_;
+  std::optional<std::uint64_t> complete_at_;  // when this is on stable storage, the copy is whole
+  std::optional<Target> target_;
 };
 
 }  // namespace specrep::disk

@@ -19,9 +19,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kStateFolder[] = "/var/lib/specrep/disk/";
-constexpr char kRunFolder[] = "/run/specrep/disk/";
 constexpr int kVersion = 1;
+
+// The variables are for tests.
+std::string folder(const char* variable, const char* usual) {
+  const char* other = std::getenv(variable);
+  return std::string(other ? other : usual) + "/";
+}
+std::string state_folder() { return folder("SPECREP_DISK_STATE", "/var/lib/specrep/disk"); }
+std::string run_folder() { return folder("SPECREP_DISK_RUN", "/run/specrep/disk"); }
 
 std::string to_hex(const Generation& generation) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -84,10 +90,10 @@ Places::Places(const std::string& path) {
   id = path.substr(1);
   for (char& c : id)
     if (c == '/') c = '!';
-  record = kStateFolder + id + ".json";
-  bitmap = kStateFolder + id + ".bitmap";
-  nbd_socket = kRunFolder + id + ".nbd";
-  control_socket = kRunFolder + id + ".control";
+  record = state_folder() + id + ".json";
+  bitmap = state_folder() + id + ".bitmap";
+  nbd_socket = run_folder() + id + ".nbd";
+  control_socket = run_folder() + id + ".control";
   if (control_socket.size() >= sizeof(sockaddr_un::sun_path))
     throw Error("the path of the disk is too long: " + path, "give it a shorter one, by a link");
 }
@@ -121,7 +127,7 @@ void save_record(const Places& places, const Record& record) {
                {"size_bytes", record.size_bytes}};
   if (record.base) text["base"] = to_hex(*record.base);
   std::error_code error;
-  std::filesystem::create_directories(kStateFolder, error);
+  std::filesystem::create_directories(state_folder(), error);
   const std::string written = places.record + ".new";
   std::ofstream file(written, std::ios::trunc);
   file << text.dump(2) << '\n';
@@ -130,7 +136,7 @@ void save_record(const Places& places, const Record& record) {
   sync_path(written);
   std::filesystem::rename(written, places.record, error);
   if (error) throw Error("cannot write " + places.record + ": " + error.message());
-  sync_path(kStateFolder);
+  sync_path(state_folder());
 }
 
 void promote(const Places& places) {

@@ -1,10 +1,24 @@
 #include "libspecrep/disk/source.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstring>
 
 #include "libspecrep/error.h"
 
 namespace specrep::disk {
+
+namespace {
+
+// Of a write that the other side will not get by itself.
+constexpr std::uint64_t kNever = ~std::uint64_t{0};
+
+bool is_zero(std::span<const std::byte> data) {
+  return data.empty() ||
+         (data[0] == std::byte{0} && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+}
+
+}  // namespace
 
 Source::Source(Backing& backing, IntentBitmap& bitmap) : backing_(backing), bitmap_(bitmap) {}
 
@@ -25,10 +39,17 @@ void Source::change(Write write, bool force_unit_access) {
     const RangeLock::Held held(ranges_, write.extent);
     // Before either copy has it.
     bitmap_.mark(write.extent);
-    if (write.data.empty())
-      backing_.zero(write.extent);
-    else
-      backing_.write(write.extent.offset, write.data);
+    try {
+      if (write.data.empty())
+        backing_.zero(write.extent);
+      else
+        backing_.write(write.extent.offset, write.data);
+    } catch (const Error&) {
+      // A part may have been written. The other side has none of it, so the mark stays.
+      const std::lock_guard lock(mutex_);
+      remember(write.extent, kNever);
+      throw;
+    }
     number = send(std::move(write));
   }
   if (!force_unit_access) return;
@@ -38,20 +59,41 @@ void Source::change(Write write, bool force_unit_access) {
 
 std::uint64_t Source::send(Write write) {
   const std::lock_guard order(order_);
-  Sink* sink = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!sink_) return 0;
-    sink = sink_;
-    write.number = ++last_;
-    const Extent& extent = write.extent;
-    for (std::uint64_t chunk = extent.offset / IntentBitmap::kChunkBytes;
-         chunk <= (extent.end() - 1) / IntentBitmap::kChunkBytes; ++chunk)
-      newest_[chunk] = write.number;
+  std::uint64_t number = 0;
+  for (std::size_t done = 0; done < write.extent.length;) {
+    Write part;
+    // Zeroes have no bytes to be sent.
+    const std::uint64_t bytes = write.data.empty()
+                                    ? write.extent.length
+                                    : std::min(kWriteBytesMax, write.data.size() - done);
+    part.extent = {write.extent.offset + done, bytes};
+    if (bytes == write.data.size()) {
+      part.data = std::move(write.data);
+    } else if (!write.data.empty()) {
+      const auto from = write.data.begin() + static_cast<std::ptrdiff_t>(done);
+      part.data.assign(from, from + static_cast<std::ptrdiff_t>(bytes));
+    }
+    done += bytes;
+    Sink* sink = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!sink_) return 0;
+      sink = sink_;
+      part.number = number = ++last_;
+      sent_bytes_ += part.data.size();
+      remember(part.extent, number);
+    }
+    sink->send(std::move(part));
   }
-  const std::uint64_t number = write.number;
-  sink->send(std::move(write));
   return number;
+}
+
+void Source::remember(const Extent& extent, std::uint64_t number) {
+  const std::uint64_t last = (extent.end() - 1) / IntentBitmap::kChunkBytes;
+  for (std::uint64_t chunk = extent.offset / IntentBitmap::kChunkBytes; chunk <= last; ++chunk) {
+    std::uint64_t& newest = newest_[chunk];
+    newest = std::max(newest, number);
+  }
 }
 
 void Source::flush() {
@@ -73,7 +115,8 @@ void Source::attach(Sink& sink, std::uint64_t bytes_per_s) {
     const std::lock_guard lock(mutex_);
     sink_ = &sink;
     ++attached_;
-    last_ = held_ = durable_ = 0;
+    last_ = held_ = durable_ = sent_bytes_ = 0;
+    failure_ = nullptr;
     to_send_ = bitmap_.marked();
     resyncing_ = true;
   }
@@ -96,23 +139,30 @@ void Source::detach() {
 void Source::resync(std::uint64_t bytes_per_s) {
   const auto begun = std::chrono::steady_clock::now();
   std::uint64_t sent_bytes = 0;
-  // What is marked behind the place where this is was written since, and has been sent by itself.
-  for (std::uint64_t chunk = bitmap_.next_marked(0); chunk < bitmap_.chunks();
-       chunk = bitmap_.next_marked(chunk + 1)) {
-    const Extent extent = bitmap_.extent_of(chunk);
-    {
-      const RangeLock::Held held(ranges_, extent);
-      Write write{0, extent, std::vector<std::byte>(extent.length)};
-      backing_.read(extent.offset, write.data);
-      if (send(std::move(write)) == 0) return;  // detached
+  try {
+    // What is marked behind the place where this is was written since, and has been sent by itself.
+    for (std::uint64_t chunk = bitmap_.next_marked(0); chunk < bitmap_.chunks();
+         chunk = bitmap_.next_marked(chunk + 1)) {
+      const Extent extent = bitmap_.extent_of(chunk);
+      {
+        const RangeLock::Held held(ranges_, extent);
+        Write write{0, extent, std::vector<std::byte>(extent.length)};
+        backing_.read(extent.offset, write.data);
+        if (is_zero(write.data)) write.data.clear();
+        sent_bytes += write.data.size();
+        if (send(std::move(write)) == 0) return;  // detached
+      }
+      std::unique_lock lock(mutex_);
+      if (to_send_ > 1) --to_send_;
+      if (bytes_per_s == 0) continue;
+      const auto due = begun + std::chrono::duration<double>(static_cast<double>(sent_bytes) /
+                                                             static_cast<double>(bytes_per_s));
+      if (changed_.wait_until(lock, due, [&] { return !sink_; })) return;
     }
-    sent_bytes += extent.length;
-    std::unique_lock lock(mutex_);
-    if (to_send_ > 0) --to_send_;
-    if (bytes_per_s == 0) continue;
-    const auto due = begun + std::chrono::duration<double>(static_cast<double>(sent_bytes) /
-                                                           static_cast<double>(bytes_per_s));
-    if (changed_.wait_until(lock, due, [&] { return !sink_; })) return;
+  } catch (const Error&) {
+    const std::lock_guard lock(mutex_);
+    failure_ = std::current_exception();
+    return;
   }
   const std::lock_guard lock(mutex_);
   to_send_ = 0;
@@ -143,9 +193,25 @@ std::uint64_t Source::mark() const {
   return last_;
 }
 
+std::uint64_t Source::held_number() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
+}
+
 std::uint64_t Source::chunks_to_send() const {
   const std::lock_guard lock(mutex_);
   return to_send_;
+}
+
+bool Source::in_sync() const {
+  const std::lock_guard lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  return sink_ && !resyncing_;
+}
+
+std::uint64_t Source::sent_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return sent_bytes_;
 }
 
 void Source::forget_durable() {

@@ -17,11 +17,12 @@ TimePoint now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
-SourceEnd::SourceEnd(Source& source, wire::Link& link, const Identity& identity,
+SourceEnd::SourceEnd(Source& source, wire::Link& link, std::string path, const Record& record,
                      Duration silence_max, std::uint64_t resync_bytes_per_s)
     : source_(source),
       link_(link),
-      identity_(identity),
+      path_(std::move(path)),
+      record_(record),
       silence_max_(silence_max),
       resync_bytes_per_s_(resync_bytes_per_s) {}
 
@@ -40,10 +41,13 @@ void SourceEnd::send(Write write) {
 std::string SourceEnd::run() {
   std::string why;
   try {
-    wire::Message hello;
-    hello.envelope.mutable_disk_hello()->set_uuid(identity_.uuid.data(), identity_.uuid.size());
-    hello.envelope.mutable_disk_hello()->set_size_bytes(identity_.size_bytes);
-    link_.send(std::move(hello));
+    wire::Message message;
+    wire::DiskHello& hello = *message.envelope.mutable_disk_hello();
+    hello.set_path(path_);
+    hello.set_size_bytes(record_.size_bytes);
+    hello.set_generation(record_.generation.data(), record_.generation.size());
+    if (record_.base) hello.set_base_generation(record_.base->data(), record_.base->size());
+    link_.send(std::move(message));
     while (!over_) {
       const TimePoint deadline = link_.last_heard() + silence_max_;
       if (now() > deadline) throw Error("the backup has not been heard of on a disk's link");
@@ -65,13 +69,29 @@ void SourceEnd::dispatch(const wire::Message& message) {
   const wire::Envelope& envelope = message.envelope;
   if (envelope.has_failure()) throw wire::to_error(envelope.failure(), "the backup");
   if (envelope.has_disk_ready() && !attached_) {
-    attached_ = true;
+    note_missing(message);
     source_.attach(*this, resync_bytes_per_s_);
+    attached_ = true;
   } else if (envelope.has_disk_held() && attached_) {
     source_.held(envelope.disk_held().held());
     source_.durable(envelope.disk_held().durable());
   } else {
     throw wire::ProtocolError("the backup sent a message that has no place on a disk's link");
+  }
+}
+
+void SourceEnd::note_missing(const wire::Message& message) {
+  if (message.envelope.disk_ready().full_copy()) return source_.miss({0, record_.size_bytes});
+  constexpr std::uint64_t kChunk = IntentBitmap::kChunkBytes;
+  const std::uint64_t chunks = (record_.size_bytes + kChunk - 1) / kChunk;
+  if (message.payload.size() > (chunks + 7) / 8)
+    throw wire::ProtocolError("the backup marks more of the disk than there is");
+  for (std::uint64_t chunk = 0; chunk < message.payload.size() * 8; ++chunk) {
+    if (!(std::to_integer<unsigned>(message.payload[chunk / 8]) >> (chunk % 8) & 1)) continue;
+    const std::uint64_t offset = chunk * kChunk;
+    if (offset >= record_.size_bytes)
+      throw wire::ProtocolError("the backup marks more of the disk than there is");
+    source_.miss({offset, std::min(kChunk, record_.size_bytes - offset)});
   }
 }
 

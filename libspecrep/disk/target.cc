@@ -40,13 +40,15 @@ void Target::receive(Write write) {
       (!write.data.empty() && write.data.size() != extent.length))
     throw Error("the primary sent a write of a disk that does not fit into it");
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    // The primary then waits in turn, and with it the guest.
+    changed_.wait(lock, [&] { return failure_ || queued_bytes_ <= staging_bytes_max_; });
     check();
-    if (bytes_ + write.data.size() > staging_bytes_max_)
+    if (keeps_aside_ && staged_bytes_ + write.data.size() > staging_bytes_max_)
       throw Error("more than " + std::to_string(staging_bytes_max_ >> 20) +
-                      " MiB of a disk's writes would wait here for their epoch",
-                  "give the backup a faster disk, or protection shorter epochs");
-    bytes_ += write.data.size();
+                      " MiB of a disk's writes would wait here for the end of their epoch",
+                  "give `xl remus-spec` shorter epochs (-i)");
+    if (keeps_aside_) staged_bytes_ += write.data.size();
   }
   ++held_;
   if (keeps_aside_)
@@ -59,6 +61,7 @@ void Target::push(Write write) {
   {
     const std::lock_guard lock(mutex_);
     queued_ = write.number;
+    queued_bytes_ += write.data.size();
     queue_.push_back(std::move(write));
   }
   changed_.notify_all();
@@ -73,10 +76,16 @@ void Target::commit(std::uint64_t number) {
     check();
   }
   keeps_aside_ = true;
-  while (!stage_.empty() && stage_.front().number <= number) {
-    push(std::move(stage_.front()));
-    stage_.pop_front();
+  while (!stage_.empty() && stage_.front().number <= number) unstage();
+}
+
+void Target::unstage() {
+  {
+    const std::lock_guard lock(mutex_);
+    staged_bytes_ -= stage_.front().data.size();
   }
+  push(std::move(stage_.front()));
+  stage_.pop_front();
 }
 
 void Target::apply() {
@@ -103,7 +112,9 @@ void Target::apply() {
           backing_.write(write.extent.offset, write.data);
         lock.lock();
         applied_ = write.number;
-        bytes_ -= write.data.size();
+        const bool was_full = queued_bytes_ > staging_bytes_max_;
+        queued_bytes_ -= write.data.size();
+        if (was_full) changed_.notify_all();
         applied_bytes_ += write.extent.length;
         continue;
       }
@@ -129,7 +140,7 @@ std::uint64_t Target::activate() {
   const std::uint64_t dropped = stage_.size();
   {
     const std::lock_guard lock(mutex_);
-    for (const Write& write : stage_) bytes_ -= write.data.size();
+    staged_bytes_ = 0;
   }
   stage_.clear();
   wait_until_applied();
@@ -137,10 +148,7 @@ std::uint64_t Target::activate() {
 }
 
 void Target::settle() {
-  while (!stage_.empty()) {
-    push(std::move(stage_.front()));
-    stage_.pop_front();
-  }
+  while (!stage_.empty()) unstage();
   wait_until_applied();
 }
 
@@ -151,7 +159,7 @@ std::uint64_t Target::durable() const {
 
 std::size_t Target::staged_bytes() const {
   const std::lock_guard lock(mutex_);
-  return bytes_;
+  return staged_bytes_ + queued_bytes_;
 }
 
 }  // namespace specrep::disk

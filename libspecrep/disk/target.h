@@ -31,14 +31,16 @@ struct Write {
 // Error with what it was.
 class Target {
  public:
-  // staging_bytes_max: of data that is held and not applied. `progress` is called from the applying
+  // staging_bytes_max: of data whose epoch is not committed, and again of data that waits to be
+  // applied. `progress` is called from the applying
   // thread when durable() has grown, or it has failed. backing must outlive this.
   Target(Backing& backing, std::size_t staging_bytes_max, std::function<void()> progress);
   ~Target();
   Target(const Target&) = delete;
   Target& operator=(const Target&) = delete;
 
-  // Throws Error when the write is not the next, not within the disk, or too much is held.
+  // Waits while too much of what is committed is still to be applied. Throws Error when the write is
+  // not the next, not within the disk, or too much is not committed.
   void receive(Write write);
 
   // The newest write that this side holds: it survives the primary.
@@ -66,6 +68,7 @@ class Target {
   void check() const;
   void wait_until_applied();
   void push(Write write);
+  void unstage();  // the oldest
 
   Backing& backing_;
   const std::size_t staging_bytes_max_;
@@ -78,7 +81,7 @@ class Target {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Write> queue_;                               // committed, to be applied
-  std::size_t bytes_ = 0;                                 // of stage and queue
+  std::size_t staged_bytes_ = 0, queued_bytes_ = 0;
   std::uint64_t queued_ = 0, applied_ = 0, durable_ = 0;  // numbers
   std::uint64_t applied_bytes_ = 0;                       // since the last sync
   std::exception_ptr failure_;

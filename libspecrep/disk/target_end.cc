@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <filesystem>
 
 #include "libspecrep/disk/disk_link.h"
+#include "libspecrep/disk/intent_bitmap.h"
 #include "libspecrep/error.h"
 #include "libspecrep/wire/message.h"
 
@@ -10,23 +12,61 @@ namespace {
 
 // The link says by itself when it closes; whether the primary lives is the memory link's business.
 constexpr auto kLook = std::chrono::seconds(1);
+// A copy of which nothing is known yet; no disk has it.
+constexpr Generation kUnknown{};
+
+Generation generation_from(const std::string& bytes) {
+  Generation generation;
+  if (bytes.size() != generation.size())
+    throw wire::ProtocolError("the primary sent a disk's generation of the wrong size");
+  std::transform(bytes.begin(), bytes.end(), generation.begin(),
+                 [](char c) { return static_cast<std::uint8_t>(c); });
+  return generation;
+}
+
+// One bit for each chunk that this host's guest has written since the copies were alike.
+std::vector<std::byte> marks_of(const Places& places, std::uint64_t size_bytes) {
+  if (!std::filesystem::exists(places.bitmap)) return {};
+  const IntentBitmap bitmap(places.bitmap, size_bytes);
+  std::vector<std::byte> bits((bitmap.chunks() + 7) / 8);
+  for (std::uint64_t chunk = bitmap.next_marked(0); chunk < bitmap.chunks();
+       chunk = bitmap.next_marked(chunk + 1))
+    bits[chunk / 8] |= static_cast<std::byte>(1 << chunk % 8);
+  return bits;
+}
 
 }  // namespace
 
-TargetEnd::TargetEnd(Backing& backing, wire::Link& link, const Identity& identity,
-                     std::size_t staging_bytes_max, std::function<void()> changed)
-    : backing_(backing),
+Need compare(const Record& primary, const std::optional<Record>& here) {
+  if (!here || here->generation == kUnknown) return Need::kAll;
+  if (here->generation == primary.generation) return Need::kMarked;
+  if (here->role != Record::Role::kOwn) return Need::kAll;
+  // The guest ran here last, and went on there: its newest writes here were never committed.
+  if (primary.base == here->generation) return Need::kMarked;
+  if (here->base == primary.generation)
+    throw Error("the backup's copy of the disk is newer than the primary's",
+                "the guest ran there last; protect it from there");
+  throw Error("the backup's copy of the disk was written to by itself, or belongs to another guest",
+              "if what is in it is not needed, remove its record under /var/lib/specrep/disk there; "
+              "all of the disk is copied then");
+}
+
+TargetEnd::TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
+                     std::function<void()> changed)
+    : path_(std::move(path)),
+      places_(path_),
       link_(link),
-      identity_(identity),
       changed_(std::move(changed)),
-      target_(backing, staging_bytes_max, [this] {
-        link_.wake();  // durable() has grown: run() tells the primary
-        changed_();
-      }) {}
+      backing_(open_backing(path_)) {
+  target_.emplace(*backing_, staging_bytes_max, [this] {
+    link_.wake();  // durable() has grown: run() tells the primary
+    changed_();
+  });
+}
 
 void TargetEnd::run() {
   try {
-    for (;;) {
+    while (!over_) {
       auto event = link_.wait(std::chrono::steady_clock::now() + kLook);
       if (event.closed) return;
       if (event.message) dispatch(std::move(*event.message));
@@ -42,54 +82,88 @@ void TargetEnd::run() {
   }
 }
 
+void TargetEnd::stop() {
+  over_ = true;
+  link_.wake();
+}
+
 void TargetEnd::greet(const wire::Message& message) {
   if (!message.envelope.has_disk_hello())
     throw wire::ProtocolError("the primary does not say which disk its link is of");
   const wire::DiskHello& hello = message.envelope.disk_hello();
-  if (hello.uuid().size() != identity_.uuid.size() ||
-      !std::equal(identity_.uuid.begin(), identity_.uuid.end(), hello.uuid().begin(),
-                  [](std::uint8_t a, char b) { return a == static_cast<std::uint8_t>(b); }))
+  if (hello.path() != path_)
     throw wire::ProtocolError("the primary's disk is not the one that is kept here");
-  if (hello.size_bytes() != backing_.size_bytes())
-    throw Error("the disk has " + std::to_string(hello.size_bytes()) +
-                    " bytes at the primary and " + std::to_string(backing_.size_bytes()) + " here",
+  if (hello.size_bytes() != backing_->size_bytes())
+    throw Error(path_ + " has " + std::to_string(hello.size_bytes()) + " bytes at the primary and " +
+                    std::to_string(backing_->size_bytes()) + " here",
                 "make both equally large");
-  greeted_ = true;
+  primary_.generation = generation_from(hello.generation());
+  if (!hello.base_generation().empty()) primary_.base = generation_from(hello.base_generation());
+  primary_.size_bytes = hello.size_bytes();
+
+  const auto here = load_record(places_);
+  const Need need = compare(primary_, here);
   wire::Message ready;
-  ready.envelope.mutable_disk_ready();
+  ready.envelope.mutable_disk_ready()->set_full_copy(need == Need::kAll);
+  if (need == Need::kMarked) ready.payload = marks_of(places_, primary_.size_bytes);
+  record_ = primary_;
+  record_->role = Record::Role::kSyncing;
+  // Until the primary has noted, on its stable storage, that it has all to send.
+  if (need == Need::kAll) record_->generation = kUnknown;
+  save_record(places_, *record_);
   link_.send(std::move(ready));
 }
 
 void TargetEnd::dispatch(wire::Message message) {
   const std::lock_guard lock(mutex_);
-  if (!greeted_) return greet(message);
+  if (!record_) return greet(message);
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
   if (!message.envelope.has_disk_write())
     throw wire::ProtocolError("the primary sent a message that has no place on a disk's link");
+  if (record_->generation == kUnknown) {
+    record_->generation = primary_.generation;
+    save_record(places_, *record_);
+  }
   const wire::DiskWrite& header = message.envelope.disk_write();
-  target_.receive(
+  target_->receive(
       {header.number(), {header.offset(), header.length()}, std::move(message.payload)});
 }
 
 void TargetEnd::report() {
+  wire::Message message;
   {
     const std::lock_guard lock(mutex_);
-    const std::uint64_t held = target_.held(), durable = target_.durable();
+    if (!record_ || !target_) return;
+    const std::uint64_t held = target_->held(), durable = target_->durable();
+    if (complete_at_ && durable >= *complete_at_) complete();
     if (held == told_held_ && durable == told_durable_) return;
     told_held_ = held;
     told_durable_ = durable;
+    message.envelope.mutable_disk_held()->set_held(held);
+    message.envelope.mutable_disk_held()->set_durable(durable);
   }
-  wire::Message message;
-  message.envelope.mutable_disk_held()->set_held(told_held_);
-  message.envelope.mutable_disk_held()->set_durable(told_durable_);
   link_.send(std::move(message));
   changed_();
 }
 
+// The copy is whole, and what this host's own guest wrote once has gone.
+void TargetEnd::complete() {
+  complete_at_.reset();
+  record_->role = Record::Role::kCopy;
+  record_->generation = primary_.generation;
+  save_record(places_, *record_);
+  if (!std::filesystem::exists(places_.bitmap)) return;
+  IntentBitmap bitmap(places_.bitmap, primary_.size_bytes);
+  for (std::uint64_t chunk = bitmap.next_marked(0); chunk < bitmap.chunks();
+       chunk = bitmap.next_marked(chunk + 1))
+    bitmap.clear(chunk);
+  bitmap.sync();
+}
+
 std::uint64_t TargetEnd::held() const {
   const std::lock_guard lock(mutex_);
-  return target_.held();
+  return target_ ? target_->held() : 0;
 }
 
 std::optional<std::string> TargetEnd::failure() const {
@@ -99,17 +173,25 @@ std::optional<std::string> TargetEnd::failure() const {
 
 void TargetEnd::commit(std::uint64_t number) {
   const std::lock_guard lock(mutex_);
-  target_.commit(number);
+  if (!record_) throw Error("an epoch ends before the link of " + path_ + " is there");
+  if (record_->role == Record::Role::kSyncing && !complete_at_) complete_at_ = number;
+  target_->commit(number);
 }
 
 std::uint64_t TargetEnd::activate() {
   const std::lock_guard lock(mutex_);
-  return target_.activate();
+  const std::uint64_t dropped = target_->activate();
+  if (complete_at_) complete();
+  target_.reset();
+  backing_.reset();  // for its server
+  promote(places_);
+  return dropped;
 }
 
 void TargetEnd::settle() {
   const std::lock_guard lock(mutex_);
-  target_.settle();
+  target_->settle();
+  if (complete_at_) complete();
 }
 
 }  // namespace specrep::disk

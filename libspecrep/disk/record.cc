@@ -94,6 +94,7 @@ Places::Places(const std::string& path) {
   bitmap = state_folder() + id + ".bitmap";
   nbd_socket = run_folder() + id + ".nbd";
   control_socket = run_folder() + id + ".control";
+  lock = run_folder() + id + ".lock";
   if (control_socket.size() >= sizeof(sockaddr_un::sun_path))
     throw Error("the path of the disk is too long: " + path, "give it a shorter one, by a link");
 }

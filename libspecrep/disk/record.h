@@ -23,6 +23,7 @@ struct Places {
   std::string bitmap;          // /var/lib/specrep/disk/ID.bitmap
   std::string nbd_socket;      // /run/specrep/disk/ID.nbd
   std::string control_socket;  // /run/specrep/disk/ID.control
+  std::string lock;            // /run/specrep/disk/ID.lock, held by its server
 };
 
 // What this host's copy of a disk is, across restarts.

@@ -27,7 +27,7 @@ FAILURES_SHOWN = 4
 class Journal:
     """A running client. Use it as a context manager, or call stop()."""
 
-    def __init__(self, network, address, log_file, interval_ms=40):
+    def __init__(self, network, address, log_file, interval_ms=200):
         self.address = address
         self._network = network
         self._log_file = pathlib.Path(log_file)

@@ -2,7 +2,7 @@
 
 import time
 
-from disk import check_disk, check_equal, journal_load
+from disk import CHURN_PER_S, check_disk, check_equal, journal_load
 from journal import summary
 from protection import check_nothing_left
 
@@ -16,6 +16,7 @@ def run(lab):
         with journal_load(lab) as journal:
             with lab.protect("--timeout 5000") as protection:
                 protection.wait_until_protected()
+                journal.churn(CHURN_PER_S)
                 time.sleep(WRITE_S)
                 print(summary(journal.check()))
                 stop = lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)

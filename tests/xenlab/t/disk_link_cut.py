@@ -1,6 +1,6 @@
 """When the link of a disk breaks, protection ends in order, and the next one brings the disk up to date."""
 
-from disk import SERVER, check_equal, journal_load
+from disk import CHURN_PER_S, SERVER, check_equal, journal_load
 from journal import summary
 from network import replication_address
 from protection import check_nothing_left
@@ -13,6 +13,7 @@ def run(lab):
     with journal_load(lab) as journal:
         with lab.protect("--timeout 5000") as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             journal.wait_for_all(60)
             break_disk_link(lab)
             protection.end().expect(1, f"{lab.guest} runs on, unprotected")

@@ -4,7 +4,7 @@ import random
 import time
 
 from cut import FAILOVER_TIMEOUT_S, RUN_MAX_S, RUN_MIN_S
-from disk import check_disk, journal_load
+from disk import CHURN_PER_S, check_disk, journal_load
 from explain import wait_for_failover
 from journal import summary
 
@@ -16,6 +16,7 @@ def run(lab):
     with journal_load(lab) as journal, lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
         with lab.protect("-i 200 --timeout 1000") as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
             lab.power_cut(1)
             cut_ns = time.monotonic_ns()

@@ -3,7 +3,7 @@
 import time
 
 from cut import FAILOVER_TIMEOUT_S
-from disk import check_disk, check_equal, journal_load
+from disk import CHURN_PER_S, check_disk, check_equal, journal_load
 from explain import wait_for_failover
 from journal import summary
 
@@ -20,6 +20,7 @@ def run(lab):
     with journal_load(lab) as journal:
         with lab.protect(OPTIONS) as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             time.sleep(RUN_S)
             lab.power_cut(1)
         wait_for_failover(lab, 2, lab.guest, FAILOVER_TIMEOUT_S)
@@ -27,6 +28,7 @@ def run(lab):
         lab.power_on(1)
         with lab.protect(OPTIONS, host=2) as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             time.sleep(RUN_S)
             print(summary(journal.check()))
             lab.ssh(2, f"xl remus-spec-stop {lab.guest}", timeout=120)
@@ -36,6 +38,7 @@ def run(lab):
     with journal_load(lab) as journal:
         with lab.protect(OPTIONS, host=2) as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             time.sleep(RUN_S)
             lab.power_cut(2)
         wait_for_failover(lab, 1, lab.guest, FAILOVER_TIMEOUT_S)

@@ -2,7 +2,7 @@
 
 import time
 
-from disk import check_disk, journal_load, kill_server
+from disk import CHURN_PER_S, check_disk, journal_load, kill_server
 from journal import summary
 
 GUEST = "disk"
@@ -13,6 +13,7 @@ PAUSE_MAX_S = 30
 def run(lab):
     lab.start_disk_guest()
     with journal_load(lab) as journal:
+        journal.churn(CHURN_PER_S)
         for _ in range(TIMES):
             since_ns = time.monotonic_ns()
             restart_s = kill_server(lab, 1)
@@ -24,6 +25,7 @@ def run(lab):
     with journal_load(lab) as journal:
         with lab.protect("--timeout 5000") as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             journal.wait_for_all(60)
             since_ns = time.monotonic_ns()
             kill_server(lab, 1)

@@ -3,7 +3,7 @@
 import time
 
 from cut import FAILOVER_TIMEOUT_S
-from disk import journal_load
+from disk import CHURN_PER_S, journal_load
 from explain import wait_for_failover
 from journal import judge
 
@@ -15,6 +15,7 @@ def run(lab):
     with journal_load(lab) as journal:
         with lab.protect("-F -d -i 200 --timeout 1000") as protection:
             protection.wait_until_protected()
+            journal.churn(CHURN_PER_S)
             time.sleep(3)
             lab.power_cut(1)
         wait_for_failover(lab, 2, lab.guest, FAILOVER_TIMEOUT_S)

@@ -55,9 +55,9 @@ wire::DiskState ControlClient::attach(const wire::DiskAttach& attach) {
   return exchange(std::move(message), kAttachTimeout);
 }
 
-wire::DiskState ControlClient::ask() {
+wire::DiskState ControlClient::ask(bool begin_epochs) {
   wire::Message message;
-  message.envelope.mutable_disk_ask();
+  message.envelope.mutable_disk_ask()->set_begin_epochs(begin_epochs);
   return exchange(std::move(message), kAskTimeout);
 }
 

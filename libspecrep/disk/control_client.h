@@ -16,7 +16,7 @@ class ControlClient {
 
   // Once, first.
   wire::DiskState attach(const wire::DiskAttach& attach);
-  wire::DiskState ask();
+  wire::DiskState ask(bool begin_epochs = false);
 
  private:
   wire::DiskState exchange(wire::Message message, Duration timeout);

@@ -131,7 +131,8 @@ wire::Message ControlServer::answer(const wire::Envelope& question,
     state.set_chunks_to_send(source_.chunks_to_send());
     state.set_sent_bytes(source_.sent_bytes());
     state.set_held(source_.held_number());
-    state.set_mark(source_.mark());
+    const bool begin = question.has_disk_ask() && question.disk_ask().begin_epochs();
+    state.set_mark(begin ? source_.begin_epochs() : source_.mark());
   } catch (const Error& error) {
     state.set_lost(error.what());
   }

@@ -23,6 +23,7 @@ class SourceEnd final : public Sink {
             Duration silence_max, std::uint64_t resync_bytes_per_s);
 
   void send(Write write) override;
+  void begin_epochs() override;
 
   // Greets the other end, attaches the source, and serves until the link is lost or stop() is
   // called; then detaches it. Returns why it ended.

@@ -26,8 +26,8 @@ ServedDisks::ServedDisks(const std::vector<Peer>& peers, std::uint64_t staging_b
   }
 }
 
-wire::DiskState ServedDisks::ask(Disk& disk) {
-  wire::DiskState state = disk.client->ask();
+wire::DiskState ServedDisks::ask(Disk& disk, bool begin_epochs) {
+  wire::DiskState state = disk.client->ask(begin_epochs);
   if (!state.lost().empty())
     throw Error("the backup does not follow the disk " + disk.path + ": " + state.lost());
   return state;
@@ -47,10 +47,12 @@ std::vector<std::uint64_t> ServedDisks::end_epoch(Epoch epoch) {
   std::vector<std::uint64_t> marks;
   Ended ended{epoch, {}};
   for (Disk& disk : disks_) {
-    const wire::DiskState state = ask(disk);
+    // Once is enough, and it waits for what is being sent.
+    const wire::DiskState state = ask(disk, !began_);
     marks.push_back(state.mark());
     ended.sent_bytes.push_back(state.sent_bytes());
   }
+  began_ = true;
   ended_.push_back(std::move(ended));
   return marks;
 }

@@ -40,10 +40,11 @@ class ServedDisks final : public EpochDisks {
     Epoch epoch;
     std::vector<std::uint64_t> sent_bytes;
   };
-  wire::DiskState ask(Disk& disk);
+  wire::DiskState ask(Disk& disk, bool begin_epochs = false);
 
   const std::uint64_t staging_bytes_max_;
   std::vector<Disk> disks_;
+  bool began_ = false;          // the epochs
   std::deque<Ended> ended_;  // and not committed
 };
 

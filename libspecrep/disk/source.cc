@@ -193,6 +193,19 @@ std::uint64_t Source::mark() const {
   return last_;
 }
 
+std::uint64_t Source::begin_epochs() {
+  const std::lock_guard order(order_);
+  Sink* sink = nullptr;
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    sink = sink_;
+    number = last_;
+  }
+  if (sink) sink->begin_epochs();
+  return number;
+}
+
 std::uint64_t Source::held_number() const {
   const std::lock_guard lock(mutex_);
   return held_;

@@ -26,6 +26,8 @@ class Sink {
   // In order, one call at a time, at most kWriteBytesMax of data each. May wait while the way there is full. After the other side is
   // lost it does nothing.
   virtual void send(Write write) = 0;
+  // See Source. In order with send().
+  virtual void begin_epochs() {}
 };
 
 // The primary's copy of a disk: serves the guest, and numbers what changes so that the other copy
@@ -65,6 +67,8 @@ class Source {
   // all that was answered before has a lower number or this one. What is under way then may be on
   // either side: a guest that goes on elsewhere asks for it again.
   std::uint64_t mark() const;
+  // Instead of mark() at the end of the first epoch: the other side keeps aside what comes after it.
+  std::uint64_t begin_epochs();
   // Up to which write the other side has all.
   std::uint64_t held_number() const;
 

@@ -38,6 +38,13 @@ void SourceEnd::send(Write write) {
   link_.send(std::move(message));
 }
 
+void SourceEnd::begin_epochs() {
+  if (over_) return;
+  wire::Message message;
+  message.envelope.mutable_disk_epochs_begin();
+  link_.send(std::move(message));
+}
+
 std::string SourceEnd::run() {
   std::string why;
   try {

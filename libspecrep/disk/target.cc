@@ -75,7 +75,7 @@ void Target::commit(std::uint64_t number) {
     const std::lock_guard lock(mutex_);
     check();
   }
-  keeps_aside_ = true;
+  keep_aside();
   while (!stage_.empty() && stage_.front().number <= number) unstage();
 }
 

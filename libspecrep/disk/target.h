@@ -25,7 +25,7 @@ struct Write {
 // made them is committed; then they are applied, in order, by a thread of its own. So at an
 // activation the disk is as it was at that commit, or can be made so.
 //
-// Before the first commit nothing can be activated, and writes are applied as they come.
+// Before the first epoch nothing can be activated, and writes are applied as they come.
 //
 // All functions but durable() are called from one thread. After a failure of the backing all throw
 // Error with what it was.
@@ -46,8 +46,11 @@ class Target {
   // The newest write that this side holds: it survives the primary.
   std::uint64_t held() const { return held_; }
 
-  // All up to this number are of committed epochs. From the first call on writes are kept aside.
-  // Throws Error when it is not held.
+  // What comes from now on is of an epoch that is not committed, and kept aside.
+  void keep_aside() { keeps_aside_ = true; }
+
+  // All up to this number are of committed epochs. Calls keep_aside(). Throws Error when it is not
+  // held.
   void commit(std::uint64_t number);
 
   // Up to which number all is on this host's stable storage; thread-safe.

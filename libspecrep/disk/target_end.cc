@@ -120,6 +120,7 @@ void TargetEnd::dispatch(wire::Message message) {
   if (!target_) return;  // activated: what a primary that lives still sends goes nowhere
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
+  if (message.envelope.has_disk_epochs_begin()) return target_->keep_aside();
   if (!message.envelope.has_disk_write())
     throw wire::ProtocolError("the primary sent a message that has no place on a disk's link");
   if (record_->generation == kUnknown) {

@@ -199,6 +199,17 @@ BOOST_AUTO_TEST_CASE(writes_take_effect_with_their_epoch_and_those_of_none_never
     BOOST_TEST(std::to_integer<int>(disk.stable[i]) == expected[i], "byte " << i);
 }
 
+BOOST_AUTO_TEST_CASE(what_comes_before_the_first_commit_and_after_its_mark_is_kept_aside) {
+  Disk disk(8);
+  Target target(disk, kMib, [] {});
+  target.receive(write_of(1, 0, 8, 1));
+  target.keep_aside();
+  target.receive(write_of(2, 0, 4, 2));
+  target.commit(1);
+  BOOST_TEST(target.activate() == 1u);
+  BOOST_TEST(std::to_integer<int>(disk.stable[0]) == 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_guest_that_lives_on_has_all_its_writes_here_too) {
   Disk disk(8);
   Target target(disk, kMib, [] {});

@@ -116,6 +116,7 @@ void TargetEnd::greet(const wire::Message& message) {
 
 void TargetEnd::dispatch(wire::Message message) {
   const std::lock_guard lock(mutex_);
+  if (!target_) return;  // activated: what comes now comes too late
   if (!record_) return greet(message);
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
@@ -180,6 +181,7 @@ void TargetEnd::commit(std::uint64_t number) {
 
 std::uint64_t TargetEnd::activate() {
   const std::lock_guard lock(mutex_);
+  over_ = true;
   const std::uint64_t dropped = target_->activate();
   if (complete_at_) complete();
   target_.reset();
@@ -190,6 +192,7 @@ std::uint64_t TargetEnd::activate() {
 
 void TargetEnd::settle() {
   const std::lock_guard lock(mutex_);
+  if (!target_) return;
   target_->settle();
   if (complete_at_) complete();
 }

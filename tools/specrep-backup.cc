@@ -43,6 +43,8 @@ constexpr const char* kLogDirectory = "/var/log/specrep";
 // How long the operator's side may take between two messages of the set-up.
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
+// The links of disks come after that of memory, when the primary has made ready to hold output back.
+constexpr Duration kDiskConnectTimeout = 5min;
 constexpr Duration kPublishInterval = 1s;
 constexpr Duration kArbiterTimeout = 2s;
 // What a primary may ask this host to keep of one disk.
@@ -252,7 +254,7 @@ std::unique_ptr<disk::LinkCopies> keep_disks(const wire::Protect& agreed,
                 std::to_string(agreed.disk_staging_bytes_max() >> 20) + " MiB of a disk's writes");
   return std::make_unique<disk::LinkCopies>(
       disks, agreed.disk_staging_bytes_max(),
-      std::chrono::milliseconds(agreed.heartbeat_interval_ms()), kConnectTimeout,
+      std::chrono::milliseconds(agreed.heartbeat_interval_ms()), kDiskConnectTimeout,
       [&signals] { signals.wake(); });
 }
 

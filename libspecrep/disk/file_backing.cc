@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "libspecrep/disk/backing.h"
@@ -18,6 +20,8 @@ namespace specrep::disk {
 namespace {
 
 constexpr std::size_t kZeroBytes = 1 << 20;
+// udev holds the same lock while it looks at a device, as it does whenever somebody has closed it.
+constexpr std::chrono::milliseconds kLockTimeout{5000}, kLockPoll{10};
 
 class FileBacking final : public Backing {
  public:
@@ -25,9 +29,7 @@ class FileBacking final : public Backing {
     file_ = open(path.c_str(), O_RDWR | O_CLOEXEC);
     if (file_ < 0) fail("opening");
     try {
-      if (flock(file_, LOCK_EX | LOCK_NB))
-        throw Error(path + " is in use by another process of specrep",
-                    "a disk can be served, or kept as a copy, once on a host");
+      lock();
       struct stat info {};
       if (fstat(file_, &info)) fail("looking at");
       size_bytes_ = static_cast<std::uint64_t>(info.st_size);
@@ -91,6 +93,17 @@ class FileBacking final : public Backing {
   }
 
  private:
+  void lock() {
+    const auto deadline = std::chrono::steady_clock::now() + kLockTimeout;
+    while (flock(file_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) fail("locking");
+      if (std::chrono::steady_clock::now() > deadline)
+        throw Error(path_ + " is in use by another process",
+                    "a disk can be served, or kept as a copy, once on a host; fuser -v " + path_ +
+                        " tells by whom");
+      std::this_thread::sleep_for(kLockPoll);
+    }
+  }
   void check(const Extent& extent) const {
     if (extent.length > size_bytes_ || extent.offset > size_bytes_ - extent.length)
       throw Error(path_ + " ends before byte " + std::to_string(extent.offset) + " + " +

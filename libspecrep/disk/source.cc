@@ -223,6 +223,9 @@ void Source::forget_durable() {
     for (const auto& [chunk, number] : newest_)
       if (number <= durable_) old.emplace(chunk, number);
   }
+  if (old.empty()) return;
+  // Here, too, or a power cut would leave this copy older than the other in a chunk that nobody sends.
+  backing_.sync();
   for (const auto& [chunk, number] : old) {
     // Nobody marks it for a write while this looks.
     const RangeLock::Held held(ranges_, bitmap_.extent_of(chunk));

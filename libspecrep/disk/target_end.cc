@@ -116,9 +116,8 @@ void TargetEnd::greet(const wire::Message& message) {
 
 void TargetEnd::dispatch(wire::Message message) {
   const std::lock_guard lock(mutex_);
-  if (!target_) return;  // activated: what comes now comes too late
-  if (!record_) return greet(message);
   if (!target_) return;  // activated: what a primary that lives still sends goes nowhere
+  if (!record_) return greet(message);
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
   if (!message.envelope.has_disk_write())

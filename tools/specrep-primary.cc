@@ -4,6 +4,7 @@
 // Its configuration is one JSON object on descriptor 3 (the pre-shared key must be on no
 // command line). It reports on stdout, one JSON object a line:
 //   {"event":"progress","phase":"first-copy","round":R,"pages_done":N,"pages_total":N,"bytes":N}
+//   {"event":"progress","phase":"disks","bytes_done":N,"bytes_total":N}
 //   {"event":"protected","epoch":1,"seconds":S}
 //   {"event":"verified","epoch":E,"compared":N,"different":N,"left_out":N}
 //   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
@@ -115,9 +116,13 @@ class Reporter final : public epoch::PrimaryObserver {
   void on_disk_copy(std::uint64_t missing_bytes) override {
     if (clock_.now() - progressed_ < kProgressInterval) return;
     progressed_ = clock_.now();
-    emit({{"event", "progress"}, {"phase", "disk-copy"}, {"bytes_left", missing_bytes}});
-    last_event_ = "copying disks, " + std::to_string(missing_bytes >> 20) + " MiB left";
-    publish("disk-copy");
+    disk_bytes_ = std::max(disk_bytes_, missing_bytes);
+    emit({{"event", "progress"},
+          {"phase", "disks"},
+          {"bytes_done", disk_bytes_ - missing_bytes},
+          {"bytes_total", disk_bytes_}});
+    last_event_ = "first copy, disks";
+    publish("first-copy");
   }
 
   void on_checkpoint(const epoch::EpochReport& report) override {
@@ -248,6 +253,7 @@ class Reporter final : public epoch::PrimaryObserver {
   std::uint32_t domid_;
   const output::NetworkBuffer* network_;
   std::uint64_t dropped_frames_ = 0;
+  std::uint64_t disk_bytes_ = 0;  // to be copied at first
   bool filled_ = false;  // and said so
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";

@@ -116,8 +116,8 @@ void TargetEnd::greet(const wire::Message& message) {
 
 void TargetEnd::dispatch(wire::Message message) {
   const std::lock_guard lock(mutex_);
-  if (!record_) return greet(message);
   if (!target_) return;  // activated: what a primary that lives still sends goes nowhere
+  if (!record_) return greet(message);
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
   if (message.envelope.has_disk_epochs_begin()) return target_->keep_aside();
@@ -182,6 +182,7 @@ void TargetEnd::commit(std::uint64_t number) {
 
 std::uint64_t TargetEnd::activate() {
   const std::lock_guard lock(mutex_);
+  over_ = true;
   const std::uint64_t dropped = target_->activate();
   if (complete_at_) complete();
   target_.reset();
@@ -192,6 +193,7 @@ std::uint64_t TargetEnd::activate() {
 
 void TargetEnd::settle() {
   const std::lock_guard lock(mutex_);
+  if (!target_) return;
   target_->settle();
   if (complete_at_) complete();
 }

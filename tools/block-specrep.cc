@@ -113,8 +113,9 @@ int main(int argc, char** argv) {
   const char* folder = std::getenv("XENBUS_PATH");
   const std::string command = argc == 2 ? argv[1] : "";
   if (!folder || (command != "add" && command != "remove")) {
-    std::fprintf(stderr, "usage: XENBUS_PATH=backend/vbd/… block-specrep add|remove\n"
-                         "It is run by Xen's tools, for disks with script=block-specrep.\n");
+    std::fprintf(stderr,
+                 "usage: XENBUS_PATH=backend/vbd/… block-specrep add|remove\n"
+                 "It is run by Xen's tools, for disks with script=block-specrep.\n");
     return 2;
   }
   try {

@@ -87,8 +87,7 @@ std::optional<disk::Record> record;
 std::unique_ptr<Server> server;
 
 void complain(const Error& error) {
-  nbdkit_error("%s%s%s", error.what(), error.advice().empty() ? "" : "; ",
-               error.advice().c_str());
+  nbdkit_error("%s%s%s", error.what(), error.advice().empty() ? "" : "; ", error.advice().c_str());
 }
 
 // No exception may get into nbdkit. The guest sees EIO; the log says why.
@@ -117,7 +116,8 @@ int config(const char* key, const char* value) {
 
 // The disk may be on the way by which dom0 gets memory free.
 void stay_in_memory() {
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) nbdkit_debug("mlockall: %s", std::strerror(errno));
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+    nbdkit_debug("mlockall: %s", std::strerror(errno));
   std::ofstream("/proc/self/oom_score_adj") << -1000;
 #ifdef PR_SET_IO_FLUSHER
   if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))

@@ -43,7 +43,8 @@ constexpr const char* kLogDirectory = "/var/log/specrep";
 // How long the operator's side may take between two messages of the set-up.
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
-// The links of disks come after that of memory, when the primary has made ready to hold output back.
+// The links of disks come after that of memory, when the primary has made ready to hold output
+// back.
 constexpr Duration kDiskConnectTimeout = 5min;
 constexpr Duration kPublishInterval = 1s;
 constexpr Duration kArbiterTimeout = 2s;
@@ -194,8 +195,8 @@ bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::str
 
 // Starts the guest, and leaves a record of how it went.
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
-                        disk::LinkCopies& copies, TimePoint last_heard, double detected_unix_s, double decided_unix_s,
-                        Control& control) {
+                        disk::LinkCopies& copies, TimePoint last_heard, double detected_unix_s,
+                        double decided_unix_s, Control& control) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
@@ -379,7 +380,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   registration->update("activating", restore.domid().value_or(0), json::object());
   std::uint32_t domid = 0;
   try {
-    domid = fail_over(replica, restore, *copies, last_heard, detected_unix_s, decided_unix_s, control);
+    domid =
+        fail_over(replica, restore, *copies, last_heard, detected_unix_s, decided_unix_s, control);
   } catch (const Error& error) {
     // Not left to run(), which says nothing to a primary that is gone.
     control.notice("guest " + name + " could not be activated: " + error.what() +

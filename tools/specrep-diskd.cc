@@ -1,7 +1,8 @@
 // specrep-diskd: keeps one replicated disk served: starts nbdkit with specrep's plugin, joins it to
 // a device of the kernel's nbd driver, and starts it again when it dies. Started by block-specrep.
 //
-//   specrep-diskd PATH          prints the device, /dev/nbdN, and goes to the background; for a disk
+//   specrep-diskd PATH          prints the device, /dev/nbdN, and goes to the background; for a
+//   disk
 //                               that is served already, only prints it
 //   specrep-diskd --stop PATH   stops that, and returns when it has ended
 //
@@ -75,8 +76,8 @@ class Nbdkit {
   // Returns when it serves.
   void start() {
     unlink(socket_.c_str());
-    const std::string plugin = std::filesystem::read_symlink("/proc/self/exe")
-                                   .replace_filename("specrep-disk-plugin.so");
+    const std::string plugin =
+        std::filesystem::read_symlink("/proc/self/exe").replace_filename("specrep-disk-plugin.so");
     const std::string parameter = "path=" + path_;
     child_ = fork();
     if (child_ < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));

@@ -254,7 +254,7 @@ class Reporter final : public epoch::PrimaryObserver {
   const output::NetworkBuffer* network_;
   std::uint64_t dropped_frames_ = 0;
   std::uint64_t disk_bytes_ = 0;  // to be copied at first
-  bool filled_ = false;  // and said so
+  bool filled_ = false;           // and said so
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;
@@ -317,8 +317,8 @@ std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
     peer.attach.set_heartbeat_timeout_ms(config.at("timeout_ms"));
     peers.push_back(std::move(peer));
   }
-  return std::make_unique<disk::ServedDisks>(peers,
-                                             config.at("disk_staging_bytes_max").get<std::uint64_t>());
+  return std::make_unique<disk::ServedDisks>(
+      peers, config.at("disk_staging_bytes_max").get<std::uint64_t>());
 }
 
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.

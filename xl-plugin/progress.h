@@ -6,9 +6,9 @@
 
 namespace specrep::xl {
 
-// Shows how far the first copy of a guest is: its memory, what of that changed meanwhile, its disks,
-// one after the other. On a terminal one line that is redrawn; elsewhere, for logs, a line each ten
-// per cent.
+// Shows how far the first copy of a guest is: its memory, what of that changed meanwhile, its
+// disks, one after the other. On a terminal one line that is redrawn; elsewhere, for logs, a line
+// each ten per cent.
 class CopyProgress {
  public:
   CopyProgress(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}

@@ -224,8 +224,7 @@ void require_no_problem(const std::vector<wire::Finding>& findings, const std::s
 // and how specrep-primary reaches the backup.
 void agree_with_backup(FarSide& far_side, const Options& options, const xen::Domain& domain,
                        const std::vector<std::string>& disk_paths, Arbiter* arbiter,
-                       std::uint64_t& generation, Console& console,
-                       nlohmann::json& configuration) {
+                       std::uint64_t& generation, Console& console, nlohmann::json& configuration) {
   far_side.greet();
   require_no_problem(far_side.survey(xen::survey_request(domain)),
                      domain.name + " cannot be protected by " + options.host, console);

@@ -45,10 +45,9 @@ LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes
       std::string lost = "the link of the disk " + copy->path + " closed";
       try {
         auto link = copy->listener->accept(heartbeat_interval, connect_timeout);
-        auto end = std::make_unique<TargetEnd>(copy->path, *link, staging_bytes_max,
-                                               [owner = copy.get(), changed] {
-                                                 owner->tell(changed);
-                                               });
+        auto end =
+            std::make_unique<TargetEnd>(copy->path, *link, staging_bytes_max,
+                                        [owner = copy.get(), changed] { owner->tell(changed); });
         TargetEnd* const serving = end.get();
         {
           const std::lock_guard lock(copy->mutex);

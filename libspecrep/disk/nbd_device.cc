@@ -165,8 +165,7 @@ class Command {
     return NL_OK;
   }
   static void check(int rc, const char* doing) {
-    if (rc < 0)
-      throw Error(std::string(doing) + " the kernel's nbd driver: " + nl_geterror(rc));
+    if (rc < 0) throw Error(std::string(doing) + " the kernel's nbd driver: " + nl_geterror(rc));
   }
   struct Free {
     void operator()(nl_sock* socket) const { nl_socket_free(socket); }
@@ -184,7 +183,8 @@ NbdDevice::NbdDevice(const std::string& socket_path) : socket_path_(socket_path)
   Command command(NBD_CMD_CONNECT);
   command.add(NBD_ATTR_SIZE_BYTES, connection.size_bytes);
   // Smaller where a whole number of larger ones would not make the disk.
-  command.add(NBD_ATTR_BLOCK_SIZE_BYTES, connection.size_bytes % kBlockBytes == 0 ? kBlockBytes : 512);
+  command.add(NBD_ATTR_BLOCK_SIZE_BYTES,
+              connection.size_bytes % kBlockBytes == 0 ? kBlockBytes : 512);
   command.add(NBD_ATTR_SERVER_FLAGS, connection.flags);
   // With a time here a server that is only slow would have its connection killed.
   command.add(NBD_ATTR_TIMEOUT, 0);

@@ -44,7 +44,7 @@ class ServedDisks final : public EpochDisks {
 
   const std::uint64_t staging_bytes_max_;
   std::vector<Disk> disks_;
-  bool began_ = false;          // the epochs
+  bool began_ = false;       // the epochs
   std::deque<Ended> ended_;  // and not committed
 };
 

@@ -14,8 +14,8 @@ namespace {
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
 bool is_zero(std::span<const std::byte> data) {
-  return data.empty() ||
-         (data[0] == std::byte{0} && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+  return data.empty() || (data[0] == std::byte{0} &&
+                          std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
 }
 
 }  // namespace
@@ -237,7 +237,8 @@ void Source::forget_durable() {
       if (number <= durable_) old.emplace(chunk, number);
   }
   if (old.empty()) return;
-  // Here, too, or a power cut would leave this copy older than the other in a chunk that nobody sends.
+  // Here, too, or a power cut would leave this copy older than the other in a chunk that nobody
+  // sends.
   backing_.sync();
   for (const auto& [chunk, number] : old) {
     // Nobody marks it for a write while this looks.

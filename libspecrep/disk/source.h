@@ -23,8 +23,8 @@ inline constexpr std::size_t kWriteBytesMax = 256 << 10;
 class Sink {
  public:
   virtual ~Sink() = default;
-  // In order, one call at a time, at most kWriteBytesMax of data each. May wait while the way there is full. After the other side is
-  // lost it does nothing.
+  // In order, one call at a time, at most kWriteBytesMax of data each. May wait while the way there
+  // is full. After the other side is lost it does nothing.
   virtual void send(Write write) = 0;
   // See Source. In order with send().
   virtual void begin_epochs() {}
@@ -48,8 +48,8 @@ class Source {
   void zero(const Extent& extent, bool force_unit_access);
   void flush();
 
-  // The other side does not have these bytes: they are to be sent at the next attach(). Returns when
-  // that is on stable storage.
+  // The other side does not have these bytes: they are to be sent at the next attach(). Returns
+  // when that is on stable storage.
   void miss(const Extent& extent) { bitmap_.mark(extent); }
 
   // From now on writes go to `sink`, numbered from 1, and what the bitmap has marked is sent as
@@ -67,7 +67,8 @@ class Source {
   // all that was answered before has a lower number or this one. What is under way then may be on
   // either side: a guest that goes on elsewhere asks for it again.
   std::uint64_t mark() const;
-  // Instead of mark() at the end of the first epoch: the other side keeps aside what comes after it.
+  // Instead of mark() at the end of the first epoch: the other side keeps aside what comes after
+  // it.
   std::uint64_t begin_epochs();
   // Up to which write the other side has all.
   std::uint64_t held_number() const;

@@ -39,8 +39,8 @@ class Target {
   Target(const Target&) = delete;
   Target& operator=(const Target&) = delete;
 
-  // Waits while too much of what is committed is still to be applied. Throws Error when the write is
-  // not the next, not within the disk, or too much is not committed.
+  // Waits while too much of what is committed is still to be applied. Throws Error when the write
+  // is not the next, not within the disk, or too much is not committed.
   void receive(Write write);
 
   // The newest write that this side holds: it survives the primary.
@@ -83,7 +83,7 @@ class Target {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Write> queue_;                               // committed, to be applied
+  std::deque<Write> queue_;  // committed, to be applied
   std::size_t staged_bytes_ = 0, queued_bytes_ = 0;
   std::uint64_t queued_ = 0, applied_ = 0, durable_ = 0;  // numbers
   std::uint64_t applied_bytes_ = 0;                       // since the last sync

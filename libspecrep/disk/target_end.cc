@@ -46,9 +46,10 @@ Need compare(const Record& primary, const std::optional<Record>& here) {
   if (here->base == primary.generation)
     throw Error("the backup's copy of the disk is newer than the primary's",
                 "the guest ran there last; protect it from there");
-  throw Error("the backup's copy of the disk was written to by itself, or belongs to another guest",
-              "if what is in it is not needed, remove its record under /var/lib/specrep/disk there; "
-              "all of the disk is copied then");
+  throw Error(
+      "the backup's copy of the disk was written to by itself, or belongs to another guest",
+      "if what is in it is not needed, remove its record under /var/lib/specrep/disk there; "
+      "all of the disk is copied then");
 }
 
 TargetEnd::TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
@@ -94,8 +95,8 @@ void TargetEnd::greet(const wire::Message& message) {
   if (hello.path() != path_)
     throw wire::ProtocolError("the primary's disk is not the one that is kept here");
   if (hello.size_bytes() != backing_->size_bytes())
-    throw Error(path_ + " has " + std::to_string(hello.size_bytes()) + " bytes at the primary and " +
-                    std::to_string(backing_->size_bytes()) + " here",
+    throw Error(path_ + " has " + std::to_string(hello.size_bytes()) +
+                    " bytes at the primary and " + std::to_string(backing_->size_bytes()) + " here",
                 "make both equally large");
   primary_.generation = generation_from(hello.generation());
   if (!hello.base_generation().empty()) primary_.base = generation_from(hello.base_generation());

@@ -28,8 +28,8 @@ constexpr std::size_t kChunkPages = 1024;
 constexpr std::size_t kPartPagesMin = 16;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
-// How often it is looked how full the output buffer is, and what the disks wrote. At 10 Gbit/s 25 MB
-// come in between.
+// How often it is looked how full the output buffer is, and what the disks wrote. At 10 Gbit/s 25
+// MB come in between.
 constexpr Duration kFillPoll = 20ms;
 // How often it is looked whether the disks have been copied.
 constexpr Duration kDisksPoll = 100ms;
@@ -37,7 +37,8 @@ constexpr Duration kDisksPoll = 100ms;
 }  // namespace
 
 PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
-                             disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options, PrimaryObserver& observer)
+                             disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options,
+                             PrimaryObserver& observer)
     : guest_(guest),
       link_(link),
       output_(output),

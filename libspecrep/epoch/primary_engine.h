@@ -118,10 +118,11 @@ class PrimaryEngine {
   // is ended.
   static constexpr double kFillMax = 0.5;
 
-  // Guest, link, output buffer, disks, clock and observer must outlive the engine, which never opens the
-  // buffer: that is for its owner, who knows what became of the backup's copy.
+  // Guest, link, output buffer, disks, clock and observer must outlive the engine, which never
+  // opens the buffer: that is for its owner, who knows what became of the backup's copy.
   PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
-                disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options, PrimaryObserver& observer);
+                disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options,
+                PrimaryObserver& observer);
   ~PrimaryEngine();
   PrimaryEngine(const PrimaryEngine&) = delete;
   PrimaryEngine& operator=(const PrimaryEngine&) = delete;

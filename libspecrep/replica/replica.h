@@ -24,8 +24,8 @@ struct ReplicaOptions {
 };
 
 // The backup's half of protection: stages the pages of the epoch that the primary is in,
-// commits it when its Checkpoint message has come and all its disk writes are here, and decides, when the primary falls silent,
-// whether to activate.
+// commits it when its Checkpoint message has come and all its disk writes are here, and decides,
+// when the primary falls silent, whether to activate.
 //
 //   kCopying     first copy: pages go to the restorer at once, nothing can be activated
 //   kProtecting  at least one epoch is committed
@@ -46,9 +46,9 @@ class Replica {
   Replica(wire::Link& link, Restorer& restorer, DiskCopies& disks, const Clock& clock,
           ReplicaOptions options);
 
-  // Does what is due, also when disk writes have come; returns when it wants to be called again at the latest. step() and
-  // handle() throw Error or ProtocolError when the copy cannot be kept; the primary has then
-  // been told by a Failure message, and discard() is owed.
+  // Does what is due, also when disk writes have come; returns when it wants to be called again at
+  // the latest. step() and handle() throw Error or ProtocolError when the copy cannot be kept; the
+  // primary has then been told by a Failure message, and discard() is owed.
   TimePoint step();
   void handle(wire::Link::Event event);
 

@@ -195,12 +195,12 @@ void check_disks(const Guest& guest, const SurveyOptions& options, Findings& fin
     return findings.problem(subject, not_served + ": the disk's server does not run",
                             "see /var/log/specrep; the guest must be started anew");
   if (!others.empty())
-    return findings.problem(subject, others + ": not replicated",
-                            "write the disk as script=block-specrep,vdev=" +
-                                others.substr(0, others.find(',')) +
-                                ",target=PATH in the guest's configuration and start it anew; or "
-                                "-F -d goes on without: after failover the disk may hold writes "
-                                "that the guest has not made yet");
+    return findings.problem(
+        subject, others + ": not replicated",
+        "write the disk as script=block-specrep,vdev=" + others.substr(0, others.find(',')) +
+            ",target=PATH in the guest's configuration and start it anew; or "
+            "-F -d goes on without: after failover the disk may hold writes "
+            "that the guest has not made yet");
   findings.ok(subject, replicated + ": replicated, and committed with the epoch");
 }
 

@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMib = 1 << 20;
 constexpr std::uint64_t kDiskBytes = 6 * kMib + 4096;
 
-// One host: a disk, and where it notes what it knows of it. Both hosts of a test are in one process,
-// so each is entered before it looks at its folder.
+// One host: a disk, and where it notes what it knows of it. Both hosts of a test are in one
+// process, so each is entered before it looks at its folder.
 struct Host {
   explicit Host(const std::string& name) {
     std::string made = (fs::temp_directory_path() / ("specrep-" + name + "-XXXXXX")).string();
@@ -157,14 +157,14 @@ BOOST_AUTO_TEST_CASE(copies_are_alike_after_an_orderly_end_and_only_changes_are_
     primary.source.forget_durable();
     for (std::uint64_t chunk = 0; chunk < primary.bitmap.chunks(); ++chunk)
       primary.bitmap.clear(chunk);  // as the server does once all is durable
-    primary.write(10, 10, 'z');  // alone
+    primary.write(10, 10, 'z');     // alone
   }
 }
 
 BOOST_AUTO_TEST_CASE(after_failover_and_return_uncommitted_writes_are_gone) {
   Pair pair;
-  // The old primary is `there`: it had the generation that the survivor comes from, and writes of an
-  // epoch that was never committed.
+  // The old primary is `there`: it had the generation that the survivor comes from, and writes of
+  // an epoch that was never committed.
   Record old = pair.record;
   save_record(Places(pair.there.disk), old);
   {

@@ -64,8 +64,8 @@ struct Served {
   }
   std::unique_ptr<LinkCopies> wait() {
     key = wire::make_pre_shared_key();
-    return std::make_unique<LinkCopies>(
-        std::vector<LinkCopies::Disk>{{folder / "there", key}}, 16 * kMib, 50ms, 10s, [] {});
+    return std::make_unique<LinkCopies>(std::vector<LinkCopies::Disk>{{folder / "there", key}},
+                                        16 * kMib, 50ms, 10s, [] {});
   }
   ServedDisks::Peer peer(const LinkCopies& copies) const {
     ServedDisks::Peer peer;
@@ -195,9 +195,9 @@ struct Nbdkit {
   }
   // Runs qemu-io's commands, see its manual; returns its exit status.
   int io(const std::string& commands) const {
-    return std::system(("qemu-io -f raw " + commands + " nbd+unix:///?socket=" + socket +
-                        " >/dev/null 2>&1")
-                           .c_str());
+    return std::system(
+        ("qemu-io -f raw " + commands + " nbd+unix:///?socket=" + socket + " >/dev/null 2>&1")
+            .c_str());
   }
 
   std::string socket;

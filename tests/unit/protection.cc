@@ -560,7 +560,8 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 struct Fed {
   static constexpr std::uint32_t kCachePages = 8;
 
-  explicit Fed(replica::ReplicaOptions options = {}) : replica(link, restorer, copies, clock, options) {
+  explicit Fed(replica::ReplicaOptions options = {})
+      : replica(link, restorer, copies, clock, options) {
     Link::join(link, primary);
   }
 

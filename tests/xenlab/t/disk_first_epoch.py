@@ -6,6 +6,7 @@ from explain import wait_for_failover
 from journal import summary
 
 GUEST = "disk"
+ON_REQUEST = True
 
 
 def run(lab):

@@ -6,6 +6,7 @@ from disk import check_disk, check_equal, journal_load
 from journal import summary
 
 GUEST = "disk"
+ON_REQUEST = True
 
 
 def run(lab):

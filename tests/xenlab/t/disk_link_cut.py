@@ -6,6 +6,7 @@ from network import replication_address
 from protection import check_nothing_left
 
 GUEST = "disk"
+ON_REQUEST = True
 
 
 def run(lab):

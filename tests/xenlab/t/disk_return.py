@@ -8,6 +8,7 @@ from explain import wait_for_failover
 from journal import summary
 
 GUEST = "disk"
+ON_REQUEST = True
 RUN_S = 4
 OPTIONS = "-i 200 --timeout 3000"
 

@@ -6,6 +6,7 @@ from disk import CHURN_PER_S, check_disk, journal_load, kill_server
 from journal import summary
 
 GUEST = "disk"
+ON_REQUEST = True
 TIMES = 3
 PAUSE_MAX_S = 30
 

@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "libspecrep/arbiter/arbiter.h"
+#include "libspecrep/disk/link_copies.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/fd_channel.h"
 #include "libspecrep/wire/tls_link.h"
@@ -42,8 +43,13 @@ constexpr const char* kLogDirectory = "/var/log/specrep";
 // How long the operator's side may take between two messages of the set-up.
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
+// The links of disks come after that of memory, when the primary has made ready to hold output
+// back.
+constexpr Duration kDiskConnectTimeout = 5min;
 constexpr Duration kPublishInterval = 1s;
 constexpr Duration kArbiterTimeout = 2s;
+// What a primary may ask this host to keep of one disk.
+constexpr std::uint64_t kDiskStagingBytesMax = std::uint64_t{1} << 30;
 
 double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -189,11 +195,14 @@ bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::str
 
 // Starts the guest, and leaves a record of how it went.
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
-                        TimePoint last_heard, double detected_unix_s, double decided_unix_s,
-                        Control& control) {
+                        disk::LinkCopies& copies, TimePoint last_heard, double detected_unix_s,
+                        double decided_unix_s, Control& control) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
+  // Before the restored domain asks for them.
+  const std::uint64_t dropped_writes = copies.activate();
+  const double disks_unix_s = unix_seconds();
   restore.activate();
   const double running_unix_s = unix_seconds();
   unsigned announced = 0;
@@ -211,6 +220,8 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                        {"epoch", replica.committed()},
                        {"detected_unix_s", detected_unix_s},
                        {"decided_unix_s", decided_unix_s},
+                       {"disks_unix_s", disks_unix_s},
+                       {"dropped_disk_writes", dropped_writes},
                        {"running_unix_s", running_unix_s},
                        {"announced_unix_s", announced_unix_s},
                        {"announced_cards", announced},
@@ -225,6 +236,36 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                  std::to_string(static_cast<int>((running_unix_s - detected_unix_s) * 1000)) +
                  " ms after the primary's loss was noticed");
   return *restore.domid();
+}
+
+// Copies of the guest's disks, which wait for the primary.
+std::unique_ptr<disk::LinkCopies> keep_disks(const wire::Protect& agreed,
+                                             tools::StopSignals& signals) {
+  std::vector<disk::LinkCopies::Disk> disks;
+  for (const wire::DiskKey& asked : agreed.disks()) {
+    disk::LinkCopies::Disk disk{asked.path(), {}};
+    if (asked.pre_shared_key().size() != disk.key.size())
+      throw wire::ProtocolError("the primary's key for a disk has the wrong length");
+    std::copy_n(asked.pre_shared_key().begin(), disk.key.size(), disk.key.begin());
+    disks.push_back(std::move(disk));
+  }
+  if (!disks.empty() && (agreed.disk_staging_bytes_max() == 0 ||
+                         agreed.disk_staging_bytes_max() > kDiskStagingBytesMax))
+    throw Error("the primary wants this host to keep " +
+                std::to_string(agreed.disk_staging_bytes_max() >> 20) + " MiB of a disk's writes");
+  return std::make_unique<disk::LinkCopies>(
+      disks, agreed.disk_staging_bytes_max(),
+      std::chrono::milliseconds(agreed.heartbeat_interval_ms()), kDiskConnectTimeout,
+      [&signals] { signals.wake(); });
+}
+
+// The guest lives on elsewhere, and its disks have all that it wrote.
+void settle_disks(disk::LinkCopies& copies) {
+  try {
+    copies.settle();
+  } catch (const Error& error) {
+    spdlog::warn("a copy of a disk is not up to date: {}", error.what());
+  }
 }
 
 struct Setup {
@@ -263,9 +304,12 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     arbiter = make_arbiter(setup.protect.arbiter(), kArbiterTimeout);
 
   wire::TlsListener listener(key);
+  const auto copies = keep_disks(setup.protect, signals);
   {
     wire::Message answer;
     answer.envelope.mutable_listening()->set_port(listener.port());
+    for (const std::uint16_t port : copies->ports())
+      answer.envelope.mutable_listening()->add_disk_ports(port);
     for (const auto& address : setup.addresses)
       answer.envelope.mutable_listening()->add_addresses(address);
     channel.send(std::move(answer));
@@ -288,7 +332,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   replica::ReplicaOptions options;
   options.heartbeat_timeout = std::chrono::milliseconds(setup.protect.heartbeat_timeout_ms());
   options.staging_bytes_max = setup.survey.staging_bytes_max();
-  replica::Replica replica(*link, restore, clock, options);
+  replica::Replica replica(*link, restore, *copies, clock, options);
   TimePoint published{};
   double detected_unix_s = 0;
   TimePoint last_heard = clock.now();
@@ -310,6 +354,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     control.notice(std::string("protection of guest ") + name + " ended: " + error.what());
     control.send(outcome(wire::Outcome::DISCARDED));
     restore.discard();
+    settle_disks(*copies);
     throw;
   }
   signals.set_link(nullptr);
@@ -326,6 +371,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     control.send(outcome(wire::Outcome::DISCARDED));
     if (signals.requested()) link->send(wire::failure(Error("specrep-backup was told to stop")));
     restore.discard();
+    settle_disks(*copies);
     spdlog::info("discarded the copy of guest {}: {}", name, why);
     return 0;
   }
@@ -334,7 +380,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   registration->update("activating", restore.domid().value_or(0), json::object());
   std::uint32_t domid = 0;
   try {
-    domid = fail_over(replica, restore, last_heard, detected_unix_s, decided_unix_s, control);
+    domid =
+        fail_over(replica, restore, *copies, last_heard, detected_unix_s, decided_unix_s, control);
   } catch (const Error& error) {
     // Not left to run(), which says nothing to a primary that is gone.
     control.notice("guest " + name + " could not be activated: " + error.what() +

@@ -4,6 +4,7 @@
 // Its configuration is one JSON object on descriptor 3 (the pre-shared key must be on no
 // command line). It reports on stdout, one JSON object a line:
 //   {"event":"progress","phase":"first-copy","round":R,"pages_done":N,"pages_total":N,"bytes":N}
+//   {"event":"progress","phase":"disks","bytes_done":N,"bytes_total":N}
 //   {"event":"protected","epoch":1,"seconds":S}
 //   {"event":"verified","epoch":E,"compared":N,"different":N,"left_out":N}
 //   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
@@ -22,6 +23,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "libspecrep/disk/served_disks.h"
 #include "libspecrep/epoch/primary_engine.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
@@ -111,6 +113,18 @@ class Reporter final : public epoch::PrimaryObserver {
     publish("first-copy");
   }
 
+  void on_disk_copy(std::uint64_t missing_bytes) override {
+    if (clock_.now() - progressed_ < kProgressInterval) return;
+    progressed_ = clock_.now();
+    disk_bytes_ = std::max(disk_bytes_, missing_bytes);
+    emit({{"event", "progress"},
+          {"phase", "disks"},
+          {"bytes_done", disk_bytes_ - missing_bytes},
+          {"bytes_total", disk_bytes_}});
+    last_event_ = "first copy, disks";
+    publish("first-copy");
+  }
+
   void on_checkpoint(const epoch::EpochReport& report) override {
     if (report.epoch == 1) return;  // the end of the first copy, not an epoch like others
     written_.add(static_cast<double>(report.written_pages));
@@ -131,7 +145,7 @@ class Reporter final : public epoch::PrimaryObserver {
     capture_state_ms_.add(milliseconds(report.capture_state));
     resume_ms_.add(milliseconds(report.resume));
     epoch_ = report.epoch;
-    if (network_ && network_->fill_max() > epoch::PrimaryEngine::kOutputFillMax && !filled_) {
+    if (network_ && network_->fill_max() > epoch::PrimaryEngine::kFillMax && !filled_) {
       filled_ = true;
       emit({{"event", "warning"},
             {"what",
@@ -239,7 +253,8 @@ class Reporter final : public epoch::PrimaryObserver {
   std::uint32_t domid_;
   const output::NetworkBuffer* network_;
   std::uint64_t dropped_frames_ = 0;
-  bool filled_ = false;  // and said so
+  std::uint64_t disk_bytes_ = 0;  // to be copied at first
+  bool filled_ = false;           // and said so
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;
@@ -287,6 +302,25 @@ class Output {
   const output::NetworkBuffer* network_ = nullptr;
 };
 
+// The guest's disks, each by a server of its own.
+std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
+  if (config.value("disks", json::array()).empty()) return std::make_unique<disk::NoDisks>();
+  std::vector<disk::ServedDisks::Peer> peers;
+  for (const json& disk : config.at("disks")) {
+    disk::ServedDisks::Peer peer;
+    peer.path = disk.at("path");
+    for (const std::string address : config.at("addresses")) peer.attach.add_addresses(address);
+    peer.attach.set_port(disk.at("port"));
+    const wire::PreSharedKey key = key_from_hex(disk.at("psk"));
+    peer.attach.set_pre_shared_key(key.data(), key.size());
+    peer.attach.set_heartbeat_interval_ms(config.at("heartbeat_ms"));
+    peer.attach.set_heartbeat_timeout_ms(config.at("timeout_ms"));
+    peers.push_back(std::move(peer));
+  }
+  return std::make_unique<disk::ServedDisks>(
+      peers, config.at("disk_staging_bytes_max").get<std::uint64_t>());
+}
+
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
 Ending protect(const json& config, const Clock& clock, tools::StopSignals& signals, json& summary) {
   const xen::Libxl libxl;
@@ -332,11 +366,13 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   Reporter reporter(clock, registration, domain.domid, output.network());
   Ending ending{"stopped", "", "", false};
   std::optional<xen::XenGuest> guest;
+  std::unique_ptr<disk::EpochDisks> disks;
   std::optional<epoch::PrimaryEngine> engine;
   try {
+    disks = follow_disks(config);
     guest.emplace(domain);
     guest->follow_addresses();
-    engine.emplace(*guest, *link, output.buffer(), clock, options, reporter);
+    engine.emplace(*guest, *link, output.buffer(), *disks, clock, options, reporter);
     while (!engine->ended()) {
       if (signals.requested())
         engine->request_stop("protection was stopped; the guest goes on at the primary");

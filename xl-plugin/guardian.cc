@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "libspecrep/guest/page.h"
 #include "libspecrep/xen/host.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
@@ -115,13 +116,21 @@ void Guardian::read_events() {
   }
 }
 
+void Guardian::on_progress(const nlohmann::json& event) {
+  if (text_of(event, "phase") == "disks")
+    return console_.copy_progress(
+        {"disks", number_of(event, "bytes_done"), number_of(event, "bytes_total")});
+  const std::uint64_t round = number_of(event, "round");
+  console_.copy_progress(
+      {round <= 1 ? "memory" : "what changed (round " + std::to_string(round) + ")",
+       number_of(event, "pages_done") * kPageBytes, number_of(event, "pages_total") * kPageBytes});
+}
+
 void Guardian::on_event(const nlohmann::json& event) {
   console_.event(event);
   const std::string kind = text_of(event, "event");
   if (kind == "progress") {
-    console_.copy_progress({.round = number_of(event, "round"),
-                            .pages_done = number_of(event, "pages_done"),
-                            .pages_total = number_of(event, "pages_total")});
+    on_progress(event);
   } else if (kind == "protected") {
     start_monitor();
     console_.say(

@@ -47,6 +47,7 @@ class Guardian {
   void wait_for_something();
   void read_events();
   void on_event(const nlohmann::json& event);
+  void on_progress(const nlohmann::json& event);
   void start_monitor();
   void read_far_side();
   void check_deadlines();

@@ -2,30 +2,26 @@
 
 #include <algorithm>
 
-#include "libspecrep/guest/page.h"
-
 namespace specrep::xl {
 
 namespace {
 
 constexpr std::size_t kBarCells = 30;
 
-std::uint64_t mebibytes(std::uint64_t pages) { return (pages * kPageBytes + (1 << 20) - 1) >> 20; }
+std::uint64_t mebibytes(std::uint64_t bytes) { return (bytes + (1 << 20) - 1) >> 20; }
 
 }  // namespace
 
 void CopyProgress::show(const Sample& sample) {
-  const std::uint64_t total = std::max<std::uint64_t>(sample.pages_total, 1);
-  const std::uint64_t done = std::min(sample.pages_done, total);
-  const std::uint64_t percent = sample.pages_total == 0 ? 100 : done * 100 / total;
-  const std::string what =
-      sample.round <= 1 ? "copying memory"
-                        : "copying what changed (round " + std::to_string(sample.round) + ")";
+  const std::uint64_t total = std::max<std::uint64_t>(sample.bytes_total, 1);
+  const std::uint64_t done = std::min(sample.bytes_done, total);
+  const std::uint64_t percent = sample.bytes_total == 0 ? 100 : done * 100 / total;
+  const std::string what = "copying " + sample.what;
   const std::string amount = std::to_string(mebibytes(done)) + " of " +
-                             std::to_string(mebibytes(sample.pages_total)) + " MiB";
-  if (sample.round != round_) {
+                             std::to_string(mebibytes(sample.bytes_total)) + " MiB";
+  if (sample.what != what_) {
     interrupt();
-    round_ = sample.round;
+    what_ = sample.what;
     tenths_shown_ = 0;
   }
   if (terminal_) {

@@ -6,17 +6,17 @@
 
 namespace specrep::xl {
 
-// Shows how far the first copy of a guest's memory is. On a terminal one line that is redrawn;
-// elsewhere, for logs, a line each ten per cent. Memory that changed meanwhile is copied in further
-// rounds, which are shown in the same way.
+// Shows how far the first copy of a guest is: its memory, what of that changed meanwhile, its
+// disks, one after the other. On a terminal one line that is redrawn; elsewhere, for logs, a line
+// each ten per cent.
 class CopyProgress {
  public:
   CopyProgress(std::ostream& out, bool terminal) : out_(out), terminal_(terminal) {}
 
   struct Sample {
-    std::uint64_t round = 1;
-    std::uint64_t pages_done = 0;
-    std::uint64_t pages_total = 0;
+    std::string what;  // is copied: a new one begins a new line
+    std::uint64_t bytes_done = 0;
+    std::uint64_t bytes_total = 0;
   };
   void show(const Sample& sample);
 
@@ -27,7 +27,7 @@ class CopyProgress {
   std::ostream& out_;
   bool terminal_;
   bool on_line_ = false;
-  std::uint64_t round_ = 0;
+  std::string what_;
   std::uint64_t tenths_shown_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
 #include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/host.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/recover.h"
@@ -26,6 +27,8 @@ namespace {
 constexpr int kVerifyEveryDefault = 10;  // epochs, for --verify without a number
 constexpr int kHeartbeatsPerTimeout = 5;
 constexpr Duration kArbiterTimeout = std::chrono::seconds(2);
+// What the backup keeps aside of one disk until the epoch is committed.
+constexpr std::uint64_t kDiskStagingBytesMax = 256 << 20;
 
 struct Options {
   std::string domain;
@@ -220,8 +223,8 @@ void require_no_problem(const std::vector<wire::Finding>& findings, const std::s
 // Everything up to the moment when both hosts are ready and nothing was changed. Fills in where
 // and how specrep-primary reaches the backup.
 void agree_with_backup(FarSide& far_side, const Options& options, const xen::Domain& domain,
-                       Arbiter* arbiter, std::uint64_t& generation, Console& console,
-                       nlohmann::json& configuration) {
+                       const std::vector<std::string>& disk_paths, Arbiter* arbiter,
+                       std::uint64_t& generation, Console& console, nlohmann::json& configuration) {
   far_side.greet();
   require_no_problem(far_side.survey(xen::survey_request(domain)),
                      domain.name + " cannot be protected by " + options.host, console);
@@ -236,7 +239,23 @@ void agree_with_backup(FarSide& far_side, const Options& options, const xen::Dom
   request.set_arbiter(options.arbiter);
   request.set_fencing_generation(generation);
   request.set_backup_yields(options.yield == "backup");
+  request.set_disk_staging_bytes_max(kDiskStagingBytesMax);
+  nlohmann::json disks = nlohmann::json::array();
+  for (const std::string& path : disk_paths) {
+    const wire::PreSharedKey disk_key = wire::make_pre_shared_key();
+    wire::DiskKey& disk = *request.add_disks();
+    disk.set_path(path);
+    disk.set_pre_shared_key(disk_key.data(), disk_key.size());
+    disks.push_back({{"path", path}, {"psk", to_hex(disk_key)}});
+  }
   const wire::Listening listening = far_side.protect(request);
+  if (static_cast<std::size_t>(listening.disk_ports_size()) != disks.size())
+    throw Error(options.host + " cannot keep copies of disks",
+                "install the same version of specrep there");
+  for (std::size_t i = 0; i < disks.size(); ++i)
+    disks[i]["port"] = listening.disk_ports(static_cast<int>(i));
+  configuration["disks"] = disks;
+  configuration["disk_staging_bytes_max"] = kDiskStagingBytesMax;
   const std::vector<std::string> addresses = link_addresses(options, listening);
   if (addresses.empty())
     throw UsageError{options.host + " does not say at which address it can be reached",
@@ -293,7 +312,13 @@ int protect(int argc, char** argv) {
   std::unique_ptr<FarSide> far_side;
   if (!options.blackhole) {
     far_side = std::make_unique<FarSide>(options.host, options.ssh_command, signals);
-    agree_with_backup(*far_side, options, domain, arbiter.get(), generation, console,
+    std::vector<std::string> disk_paths;
+    if (!options.no_disk_replication) {
+      xen::DomainConfig config;
+      config.parse(libxl, xen::domain_config_json(libxl, domain.domid));
+      disk_paths = xen::replicated_disks(config);
+    }
+    agree_with_backup(*far_side, options, domain, disk_paths, arbiter.get(), generation, console,
                       configuration);
   }
   Guardian guardian({.domain = domain,

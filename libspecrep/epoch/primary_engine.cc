@@ -28,16 +28,21 @@ constexpr std::size_t kChunkPages = 1024;
 constexpr std::size_t kPartPagesMin = 16;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
-// How often it is looked how full the output buffer is. At 10 Gbit/s 25 MB come in between.
-constexpr Duration kOutputPoll = 20ms;
+// How often it is looked how full the output buffer is, and what the disks wrote. At 10 Gbit/s 25
+// MB come in between.
+constexpr Duration kFillPoll = 20ms;
+// How often it is looked whether the disks have been copied.
+constexpr Duration kDisksPoll = 100ms;
 
 }  // namespace
 
 PrimaryEngine::PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
-                             const Clock& clock, PrimaryOptions options, PrimaryObserver& observer)
+                             disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options,
+                             PrimaryObserver& observer)
     : guest_(guest),
       link_(link),
       output_(output),
+      disks_(disks),
       clock_(clock),
       options_(std::move(options)),
       observer_(observer),
@@ -132,6 +137,8 @@ void PrimaryEngine::request_stop(const std::string& reason) {
 void PrimaryEngine::stop_protocol(const std::string& reason) {
   if (logging_dirty_) guest_.stop_dirty_log();
   logging_dirty_ = false;
+  // Its disks are to be alike when nothing follows.
+  disks_.finish();
   wire::Message message;
   message.envelope.mutable_stop()->set_reason(reason);
   send(std::move(message));
@@ -190,6 +197,10 @@ TimePoint PrimaryEngine::step_first_copy() {
     round_done_ += count;
     observer_.on_first_copy(round_, round_done_, round_gfns_.size(), first_copy_bytes_);
     return now;
+  }
+  if (const std::uint64_t missing = disks_.missing_bytes()) {
+    observer_.on_disk_copy(missing);
+    return now + kDisksPoll;
   }
   sample();
   if (unsent_.size() > kFirstCopyDirtyPagesMax && round_ < kFirstCopyRoundsMax) {
@@ -297,7 +308,7 @@ void PrimaryEngine::begin_epoch() {
 
 TimePoint PrimaryEngine::step_epoch() {
   const TimePoint now = clock_.now();
-  if (output_is_filling(now)) schedule_.end_now(now);
+  if (is_filling(now)) schedule_.end_now(now);
   if (now >= schedule_.end()) {
     if (in_flight_.size() >= kEpochsInFlightMax) {
       overdue_ = true;
@@ -315,19 +326,20 @@ TimePoint PrimaryEngine::step_epoch() {
     }
   }
   if (const auto slot = schedule_.take(now)) speculate(*slot);
-  return std::min(schedule_.next(), now + kOutputPoll);
+  return std::min(schedule_.next(), now + kFillPoll);
 }
 
-bool PrimaryEngine::output_is_filling(TimePoint now) {
-  if (now - output_looked_at_ < kOutputPoll) return false;
-  output_looked_at_ = now;
-  return output_.fill() > kOutputFillMax;
+bool PrimaryEngine::is_filling(TimePoint now) {
+  if (now - fill_looked_at_ < kFillPoll) return false;
+  fill_looked_at_ = now;
+  return std::max(output_.fill(), disks_.fill()) > kFillMax;
 }
 
 void PrimaryEngine::checkpoint() {
   const bool verify = options_.verify_every != 0 && epoch_ % options_.verify_every == 0;
   guest::State state;
   std::vector<wire::Message> digests;
+  std::vector<std::uint64_t> disk_marks;
 
   const TimePoint asked = clock_.now();
   guest_.stop();
@@ -341,6 +353,7 @@ void PrimaryEngine::checkpoint() {
     state = guest_.capture_state();
     captured = clock_.now();
     if (verify) digests = digest_memory(epoch_);
+    disk_marks = disks_.end_epoch(epoch_);
     output_.end_epoch(epoch_);
     verified = clock_.now();
   } catch (...) {
@@ -363,11 +376,12 @@ void PrimaryEngine::checkpoint() {
   const EpochReport report = report_;
   begin_epoch();
   in_flight_.push_back({report.epoch, resumed});
-  send_residual(report, std::move(state));
+  send_residual(report, std::move(state), disk_marks);
   for (auto& message : digests) send(std::move(message));
 }
 
-void PrimaryEngine::send_residual(EpochReport report, guest::State state) {
+void PrimaryEngine::send_residual(EpochReport report, guest::State state,
+                                  const std::vector<std::uint64_t>& disk_marks) {
   report.residual_pages = residual_.size();
   report.residual_bytes =
       send_pages(report.epoch, residual_, arena_.data(), encoder_, report.codecs);
@@ -386,6 +400,7 @@ void PrimaryEngine::send_residual(EpochReport report, guest::State state) {
     sent.set_address(address.ip.data(), address.ip_bytes());
     sent.set_router(address.is_router);
   }
+  checkpoint.mutable_disk_marks()->Assign(disk_marks.begin(), disk_marks.end());
   message.payload = std::move(state.hypervisor);
   message.payload.insert(message.payload.end(), state.device_model.begin(),
                          state.device_model.end());
@@ -497,6 +512,7 @@ void PrimaryEngine::commit(const wire::Commit& commit) {
   in_flight_.pop_front();
   committed_ = commit.epoch();
   output_.release(committed_);
+  disks_.release(committed_);
   epoch_length_.committed(lag);
   observer_.on_commit(commit, lag);
 }

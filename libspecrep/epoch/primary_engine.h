@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/disk/epoch_disks.h"
 #include "libspecrep/epoch/costs.h"
 #include "libspecrep/epoch/epoch_length.h"
 #include "libspecrep/epoch/sampling_schedule.h"
@@ -77,6 +78,8 @@ class PrimaryObserver {
   virtual ~PrimaryObserver() = default;
   virtual void on_first_copy(unsigned round, std::uint64_t pages_done, std::uint64_t pages_total,
                              std::uint64_t wire_bytes) = 0;
+  // The first copy waits for the disks.
+  virtual void on_disk_copy(std::uint64_t missing_bytes) = 0;
   virtual void on_checkpoint(const EpochReport& report) = 0;
   // `lag`: from the guest's resumption until the commit came in.
   virtual void on_commit(const wire::Commit& commit, Duration lag) = 0;
@@ -101,7 +104,8 @@ class PrimaryObserver {
 // epoch goes on. So a slow backup makes epochs longer, and memory stays bounded.
 //
 // What the guest sends in an epoch leaves when that epoch's Commit has come, and no earlier: the
-// output buffer is told of both. An epoch ends early when its output fills the buffer.
+// output buffer is told of both. An epoch ends early when its output fills the buffer, or its disk
+// writes the backup's memory for them.
 //
 // The caller owns the thread: it calls step(), waits on the link until the time that step()
 // returned, hands the event to handle(), and so on until ended(). step() and handle() throw
@@ -110,13 +114,15 @@ class PrimaryObserver {
 class PrimaryEngine {
  public:
   static constexpr std::size_t kEpochsInFlightMax = 2;
-  // How full the output buffer may get before the epoch is ended.
-  static constexpr double kOutputFillMax = 0.5;
+  // How full the output buffer, and the backup's memory for disk writes, may get before the epoch
+  // is ended.
+  static constexpr double kFillMax = 0.5;
 
-  // Guest, link, output buffer, clock and observer must outlive the engine, which never opens the
-  // buffer: that is for its owner, who knows what became of the backup's copy.
+  // Guest, link, output buffer, disks, clock and observer must outlive the engine, which never
+  // opens the buffer: that is for its owner, who knows what became of the backup's copy.
   PrimaryEngine(guest::Guest& guest, wire::Link& link, output::OutputBuffer& output,
-                const Clock& clock, PrimaryOptions options, PrimaryObserver& observer);
+                disk::EpochDisks& disks, const Clock& clock, PrimaryOptions options,
+                PrimaryObserver& observer);
   ~PrimaryEngine();
   PrimaryEngine(const PrimaryEngine&) = delete;
   PrimaryEngine& operator=(const PrimaryEngine&) = delete;
@@ -155,9 +161,10 @@ class PrimaryEngine {
   };
   Sampled sample();
   void speculate(model::Slot slot);
-  bool output_is_filling(TimePoint now);
+  bool is_filling(TimePoint now);
   void checkpoint();
-  void send_residual(EpochReport report, guest::State state);
+  void send_residual(EpochReport report, guest::State state,
+                     const std::vector<std::uint64_t>& disk_marks);
   // Returns the bytes queued, and adds to `counters`. `sizes`, if any, is set to the payload
   // bytes of each page.
   std::uint64_t send_pages(Epoch epoch, const std::vector<Gfn>& gfns, const std::byte* data,
@@ -176,6 +183,7 @@ class PrimaryEngine {
   guest::Guest& guest_;
   wire::Link& link_;
   output::OutputBuffer& output_;
+  disk::EpochDisks& disks_;
   const Clock& clock_;
   const PrimaryOptions options_;
   PrimaryObserver& observer_;
@@ -219,7 +227,7 @@ class PrimaryEngine {
   Costs costs_;
   std::unique_ptr<model::Policy> policy_;
   std::uint64_t queued_ever_ = 0;  // bytes
-  TimePoint epoch_start_, output_looked_at_{};
+  TimePoint epoch_start_, fill_looked_at_{};
   std::deque<InFlight> in_flight_;
   Epoch committed_ = 0;
   std::uint64_t verify_left_out_ = 0;

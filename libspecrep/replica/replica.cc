@@ -6,6 +6,9 @@ namespace specrep::replica {
 
 namespace {
 
+// More than PrimaryEngine::kEpochsInFlightMax.
+constexpr std::size_t kPendingMax = 8;
+
 std::vector<guest::CardAddress> addresses_of(const wire::Checkpoint& header) {
   if (header.addresses_size() > static_cast<int>(guest::kCardAddressesMax))
     throw wire::ProtocolError("the primary sent " + std::to_string(header.addresses_size()) +
@@ -27,12 +30,21 @@ std::vector<guest::CardAddress> addresses_of(const wire::Checkpoint& header) {
 
 }  // namespace
 
-Replica::Replica(wire::Link& link, Restorer& restorer, const Clock& clock, ReplicaOptions options)
-    : link_(link), restorer_(restorer), clock_(clock), options_(options) {}
+Replica::Replica(wire::Link& link, Restorer& restorer, DiskCopies& disks, const Clock& clock,
+                 ReplicaOptions options)
+    : link_(link), restorer_(restorer), disks_(disks), clock_(clock), options_(options) {}
 
 TimePoint Replica::step() {
   const TimePoint now = clock_.now();
   if (decided()) return now;
+  if (state_ != State::kLost) {
+    try {
+      commit_what_is_here();
+    } catch (const Error& error) {
+      link_.send(wire::failure(error));
+      throw;
+    }
+  }
   if (state_ == State::kLost) {
     if (now >= lost_deadline_) decide(State::kActivate, reason_);
     return lost_deadline_;
@@ -71,7 +83,9 @@ void Replica::dispatch(wire::Message message) {
     case wire::Envelope::kCheckpoint:
       return checkpoint(std::move(message));
     case wire::Envelope::kDigests:
-      return digests(message);
+      if (pending_.empty()) return digests(message);
+      pending_.back().digests.push_back(std::move(message));
+      return check_staging();
     case wire::Envelope::kStop: {
       wire::Message stopped;
       stopped.envelope.mutable_stopped();
@@ -95,6 +109,7 @@ void Replica::lose(const std::string& reason, bool closed) {
   detected_ = clock_.now();
   // The stage is dropped first: from here on only committed pages exist.
   stage_.clear();
+  pending_.clear();
   if (committed_ == 0) return decide(State::kDiscard, reason + ", before anything was committed");
   if (!closed) return decide(State::kActivate, reason);
   reason_ = reason;
@@ -106,6 +121,7 @@ void Replica::decide(State state, const std::string& reason) {
   state_ = state;
   reason_ = reason;
   stage_.clear();
+  pending_.clear();
   // A primary that only was silent would take the heartbeats that go on for a backup that is at
   // work, and wait for its Commit for ever.
   if (state == State::kActivate)
@@ -142,30 +158,45 @@ void Replica::pages(wire::Message message) {
     throw wire::ProtocolError("the primary sent Pages before Start");
   const Epoch epoch = message.envelope.pages().epoch();
   if (epoch == 0) {
-    if (state_ != State::kCopying)
+    if (received_ != 0)
       throw wire::ProtocolError("the primary sent pages of the first copy after a checkpoint");
     return restorer_.load(std::move(message), start_->gfn_count());
   }
-  if (epoch != committed_ + 1) {
+  if (epoch != received_ + 1) {
     throw wire::ProtocolError("the primary sent pages of epoch " + std::to_string(epoch) +
-                              " while epoch " + std::to_string(committed_ + 1) + " is open");
+                              " while epoch " + std::to_string(received_ + 1) + " is open");
   }
   versions_received_ +=
       decoder_->decode(message, [this](Gfn gfn, const std::byte* page) { stage_.put(gfn, page); });
-  if (stage_.bytes() > options_.staging_bytes_max) {
+  check_staging();
+}
+
+void Replica::check_staging() const {
+  std::size_t bytes = stage_.bytes();
+  for (const Pending& pending : pending_) {
+    bytes += pending.epoch.pages.bytes();
+    for (const wire::Message& message : pending.digests) bytes += message.payload.size();
+  }
+  if (bytes > options_.staging_bytes_max)
     throw Error("the backup's memory for staged pages (" +
                     std::to_string(options_.staging_bytes_max >> 20) + " MiB) is full",
                 "shorten the epoch (-i), or give the backup's dom0 more memory");
-  }
 }
 
 void Replica::checkpoint(wire::Message message) {
   if (state_ != State::kCopying && state_ != State::kProtecting)
     throw wire::ProtocolError("the primary sent a Checkpoint before Start");
   const wire::Checkpoint& header = message.envelope.checkpoint();
-  if (header.epoch() != committed_ + 1)
+  if (header.epoch() != received_ + 1)
     throw wire::ProtocolError("the primary closed epoch " + std::to_string(header.epoch()) +
-                              " while epoch " + std::to_string(committed_ + 1) + " is open");
+                              " while epoch " + std::to_string(received_ + 1) + " is open");
+  if (static_cast<std::size_t>(header.disk_marks_size()) != disks_.count())
+    throw wire::ProtocolError("epoch " + std::to_string(header.epoch()) + " came with " +
+                              std::to_string(header.disk_marks_size()) + " disks instead of " +
+                              std::to_string(disks_.count()));
+  // A primary waits for its commits.
+  if (pending_.size() >= kPendingMax)
+    throw wire::ProtocolError("the primary does not wait until its epochs are committed");
   if (header.pages() != versions_received_)
     throw wire::ProtocolError("epoch " + std::to_string(header.epoch()) + " came with " +
                               std::to_string(versions_received_) + " pages instead of " +
@@ -177,7 +208,8 @@ void Replica::checkpoint(wire::Message message) {
     throw wire::ProtocolError("epoch " + std::to_string(header.epoch()) +
                               " came with a state of the wrong size");
 
-  CommittedEpoch epoch;
+  Pending pending;
+  CommittedEpoch& epoch = pending.epoch;
   epoch.epoch = header.epoch();
   const auto at = [&](std::uint64_t offset) {
     return message.payload.begin() + static_cast<std::ptrdiff_t>(offset);
@@ -187,20 +219,33 @@ void Replica::checkpoint(wire::Message message) {
   epoch.state.device_model_store.assign(at(hypervisor + device_model), message.payload.end());
   epoch.state.addresses = addresses_of(header);
   epoch.pages = std::exchange(stage_, Stage{});
+  pending.disk_marks.assign(header.disk_marks().begin(), header.disk_marks().end());
   versions_received_ = 0;
-  committed_ = epoch.epoch;
-  committed_pages_ = epoch.pages.pages();
-  state_ = State::kProtecting;
+  received_ = epoch.epoch;
+  pending_.push_back(std::move(pending));
+  commit_what_is_here();
+}
 
-  // From here on the epoch survives the primary: it waits in memory until it is loaded, and an
-  // activation loads all that waits first.
-  wire::Message answer;
-  wire::Commit& commit = *answer.envelope.mutable_commit();
-  commit.set_epoch(committed_);
-  commit.set_staged_pages(committed_pages_);
-  commit.set_queued_epochs(restorer_.queued_epochs());
-  link_.send(std::move(answer));
-  restorer_.apply(std::move(epoch));
+void Replica::commit_what_is_here() {
+  while (!pending_.empty() && disks_.hold(pending_.front().disk_marks)) {
+    Pending pending = std::move(pending_.front());
+    pending_.pop_front();
+    disks_.commit(pending.disk_marks);
+    committed_ = pending.epoch.epoch;
+    committed_pages_ = pending.epoch.pages.pages();
+    state_ = State::kProtecting;
+
+    // From here on the epoch survives the primary: it waits in memory until it is loaded, and an
+    // activation loads all that waits first.
+    wire::Message answer;
+    wire::Commit& commit = *answer.envelope.mutable_commit();
+    commit.set_epoch(committed_);
+    commit.set_staged_pages(committed_pages_);
+    commit.set_queued_epochs(restorer_.queued_epochs());
+    link_.send(std::move(answer));
+    restorer_.apply(std::move(pending.epoch));
+    for (const wire::Message& message : pending.digests) digests(message);
+  }
 }
 
 void Replica::digests(const wire::Message& message) {

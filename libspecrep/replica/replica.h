@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/replica/disk_copies.h"
 #include "libspecrep/replica/restorer.h"
 #include "libspecrep/replica/stage.h"
 #include "libspecrep/wire/link.h"
@@ -22,8 +24,8 @@ struct ReplicaOptions {
 };
 
 // The backup's half of protection: stages the pages of the epoch that the primary is in,
-// commits it when its Checkpoint message has come, and decides, when the primary falls silent,
-// whether to activate.
+// commits it when its Checkpoint message has come and all its disk writes are here, and decides,
+// when the primary falls silent, whether to activate.
 //
 //   kCopying     first copy: pages go to the restorer at once, nothing can be activated
 //   kProtecting  at least one epoch is committed
@@ -41,11 +43,12 @@ class Replica {
   enum class State { kWaiting, kCopying, kProtecting, kLost, kActivate, kDiscard };
 
   // All must outlive the replica.
-  Replica(wire::Link& link, Restorer& restorer, const Clock& clock, ReplicaOptions options);
+  Replica(wire::Link& link, Restorer& restorer, DiskCopies& disks, const Clock& clock,
+          ReplicaOptions options);
 
-  // Does what is due; returns when it wants to be called again at the latest. step() and
-  // handle() throw Error or ProtocolError when the copy cannot be kept; the primary has then
-  // been told by a Failure message, and discard() is owed.
+  // Does what is due, also when disk writes have come; returns when it wants to be called again at
+  // the latest. step() and handle() throw Error or ProtocolError when the copy cannot be kept; the
+  // primary has then been told by a Failure message, and discard() is owed.
   TimePoint step();
   void handle(wire::Link::Event event);
 
@@ -67,12 +70,15 @@ class Replica {
   void start(wire::Message message);
   void pages(wire::Message message);
   void checkpoint(wire::Message message);
+  void check_staging() const;
+  void commit_what_is_here();
   void digests(const wire::Message& message);
   void lose(const std::string& reason, bool closed);
   void decide(State state, const std::string& reason);
 
   wire::Link& link_;
   Restorer& restorer_;
+  DiskCopies& disks_;
   const Clock& clock_;
   const ReplicaOptions options_;
 
@@ -82,6 +88,14 @@ class Replica {
   std::optional<wire::PageDecoder> decoder_;  // of the pages of all epochs but the first copy
   Stage stage_;
   std::uint64_t versions_received_ = 0;  // page versions since the last Checkpoint
+  // Epochs of which all has come by this link, and may not have by the disks'. Oldest first.
+  struct Pending {
+    CommittedEpoch epoch;
+    std::vector<std::uint64_t> disk_marks;
+    std::vector<wire::Message> digests;
+  };
+  std::deque<Pending> pending_;
+  Epoch received_ = 0;  // the newest that has ended
   Epoch committed_ = 0;
   std::uint64_t committed_pages_ = 0;
   Comparison comparison_;  // of the digests that have come so far

@@ -215,6 +215,7 @@ class Collector final : public epoch::PrimaryObserver {
  public:
   explicit Collector(std::vector<epoch::EpochReport>& reports) : reports_(reports) {}
   void on_first_copy(unsigned, std::uint64_t, std::uint64_t, std::uint64_t) override {}
+  void on_disk_copy(std::uint64_t) override {}
   void on_checkpoint(const epoch::EpochReport& report) override {
     if (report.epoch > 1) reports_.push_back(report);
   }
@@ -244,7 +245,8 @@ Replayed replay(const std::string& path, const ReplayOptions& options,
   primary.oracle = &guest;
   primary.delta_cache_pages = options.delta_cache_pages;
   output::NoBuffer no_buffer;
-  epoch::PrimaryEngine engine(guest, link, no_buffer, clock, primary, collector);
+  disk::NoDisks no_disks;
+  epoch::PrimaryEngine engine(guest, link, no_buffer, no_disks, clock, primary, collector);
   for (std::size_t done = 0; !guest.finished();) {
     engine.handle(link.wait(engine.step()));
     if (progress && result.epochs.size() != done) {

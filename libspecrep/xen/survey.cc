@@ -9,8 +9,10 @@
 #include <fstream>
 #include <optional>
 
+#include "libspecrep/disk/record.h"
 #include "libspecrep/error.h"
 #include "libspecrep/xen/cpu_policy.h"
+#include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/domain_config.h"
 #include "libspecrep/xen/findings.h"
 #include "libspecrep/xen/registry.h"
@@ -167,23 +169,39 @@ void check_device_model(const Guest& guest, Findings& findings) {
 void check_disks(const Guest& guest, const SurveyOptions& options, Findings& findings) {
   const std::string subject = "disks";
   const DomainConfig& config = guest.config;
-  std::string writable;
-  int total = 0;
+  std::string replicated, others, not_served;
+  const auto name = [](std::string& list, const std::string& disk) {
+    list += (list.empty() ? "" : ", ") + disk;
+  };
   for (int i = 0; i < config->num_disks; ++i) {
     const libxl_device_disk& disk = config->disks[i];
-    ++total;
-    if (disk.readwrite && !disk.is_cdrom)
-      writable += (writable.empty() ? "" : ", ") + std::string(disk.vdev ? disk.vdev : "?");
+    if (!disk.readwrite || disk.is_cdrom) continue;
+    const std::string vdev = disk.vdev ? disk.vdev : "?";
+    if (!is_replicated(disk))
+      name(others, vdev);
+    else if (access(disk::Places(disk.pdev_path).control_socket.c_str(), F_OK) != 0)
+      name(not_served, vdev);
+    else
+      name(replicated, vdev);
   }
-  if (total == 0) return findings.ok(subject, "none");
-  if (writable.empty()) return findings.ok(subject, "read-only");
+  if (config->num_disks == 0) return findings.ok(subject, "none");
+  if (replicated.empty() && others.empty() && not_served.empty())
+    return findings.ok(subject, "read-only");
   if (!options.disk_replication)
-    return findings.warning(subject, writable + ": not replicated (-d)",
+    return findings.warning(subject, "not replicated (-d)",
                             "the backup must see the same storage; after failover it may hold "
                             "writes that the guest has not made yet");
-  findings.problem(subject, writable + ": this version does not replicate disks",
-                   "-F -d goes on without: after failover the disk may hold writes that the "
-                   "guest has not made yet");
+  if (!not_served.empty())
+    return findings.problem(subject, not_served + ": the disk's server does not run",
+                            "see /var/log/specrep; the guest must be started anew");
+  if (!others.empty())
+    return findings.problem(
+        subject, others + ": not replicated",
+        "write the disk as script=block-specrep,vdev=" + others.substr(0, others.find(',')) +
+            ",target=PATH in the guest's configuration and start it anew; or "
+            "-F -d goes on without: after failover the disk may hold writes "
+            "that the guest has not made yet");
+  findings.ok(subject, replicated + ": replicated, and committed with the epoch");
 }
 
 void check_network(const Guest& guest, const SurveyOptions& options, Findings& findings) {

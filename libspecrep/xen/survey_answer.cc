@@ -9,6 +9,7 @@
 
 #include "libspecrep/error.h"
 #include "libspecrep/xen/cpu_policy.h"
+#include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/domain_config.h"
 #include "libspecrep/xen/findings.h"
 #include "libspecrep/xen/registry.h"
@@ -173,7 +174,8 @@ void check_disk_files(const DomainConfig& config, Findings& findings) {
   std::string missing;
   for (int i = 0; i < config->num_disks; ++i) {
     const libxl_device_disk& disk = config->disks[i];
-    if (!disk.pdev_path || disk.pdev_path[0] != '/' || disk.script) continue;
+    if (!disk.pdev_path || disk.pdev_path[0] != '/') continue;
+    if (disk.script && !is_replicated(disk)) continue;
     if (!exists(disk.pdev_path))
       missing += (missing.empty() ? "" : ", ") + std::string(disk.pdev_path);
   }
@@ -186,7 +188,11 @@ void check_kernel_modules(const DomainConfig& config, Findings& findings) {
   std::string missing;
   if (config->num_nics > 0) missing += missing_kernel_modules({"xen-netback"});
   if (config->num_disks > 0) {
-    const std::string block = missing_kernel_modules({"xen-blkback"});
+    std::string block = missing_kernel_modules({"xen-blkback"});
+    if (!replicated_disks(config).empty()) {
+      const std::string nbd = missing_kernel_modules({"nbd"});
+      if (!nbd.empty()) block += (block.empty() ? "" : " ") + nbd;
+    }
     if (!block.empty()) missing += (missing.empty() ? "" : " ") + block;
   }
   if (missing.empty()) return findings.ok("kernel modules of the backup", "all there");

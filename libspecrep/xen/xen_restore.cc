@@ -48,6 +48,7 @@ void XenRestore::join() {
 void XenRestore::begin(const wire::Start& start, std::vector<std::byte> prologue) {
   name_ = start.guest_name();
   device_model_ = start.kind() != wire::PVH;
+  cooperative_ = start.kind() != wire::HVM;
 
   config_.parse(libxl_, start.domain_config_json());
   std::free(config_->c_info.name);
@@ -344,6 +345,13 @@ void XenRestore::activate() {
 void XenRestore::tidy() noexcept {
   if (libxl_domain_rename(libxl_.get(), domid_, waiting_name(name_).c_str(), name_.c_str()))
     spdlog::warn("domain {} keeps the name {}", domid_, waiting_name(name_));
+  try {
+    // What its kernel has said when it booted; it does not say it again.
+    if (cooperative_)
+      Xenstore().write("/local/domain/" + std::to_string(domid_) + "/control/feature-suspend", "1");
+  } catch (const Error& error) {
+    spdlog::warn("guest {} cannot be protected from here: {}", name_, error.what());
+  }
   if (stand_ins_ == 0) return;
   try {
     put_back_vif_bridge(libxl_, domid_, vif_bridge_);

@@ -91,7 +91,7 @@ class XenRestore final : public replica::Restorer {
   std::string name_;
   std::vector<guest::CardAddress> addresses_;
   DomainConfig config_;  // the libxl thread's while that runs
-  bool device_model_ = false;
+  bool device_model_ = false, cooperative_ = false;
   int pipe_fd_ = -1;
 
   mutable std::mutex mutex_;

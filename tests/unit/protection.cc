@@ -359,7 +359,8 @@ BOOST_AUTO_TEST_CASE(destroying_the_engine_turns_the_dirty_log_off) {
   Observer observer;
   {
     output::NoBuffer output;
-    epoch::PrimaryEngine engine(guest, link, output, clock, World::with_name({}), observer);
+    disk::NoDisks disks;
+    epoch::PrimaryEngine engine(guest, link, output, disks, clock, World::with_name({}), observer);
     engine.step();
     BOOST_TEST(guest.logging);
   }
@@ -426,13 +427,141 @@ BOOST_AUTO_TEST_CASE(a_commit_that_is_not_due_is_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(protection_with_disks)
+
+BOOST_AUTO_TEST_CASE(no_epoch_ends_before_the_disks_are_copied) {
+  World world;
+  world.disks.marks = {0};
+  world.copies.held = {0};
+  world.disks.missing = 5;
+  for (int i = 0; i < 50; ++i) world.turn();
+  BOOST_TEST(world.output.ended == 0u);
+  BOOST_REQUIRE(!world.observer.missing.empty());
+  BOOST_TEST(world.observer.missing.back() == 5u);
+  world.disks.missing = 0;
+  world.run_until_committed(2);
+}
+
+BOOST_AUTO_TEST_CASE(an_epoch_is_committed_when_its_disk_writes_are_there_and_no_earlier) {
+  World world;
+  world.disks.marks = {7, 9};
+  world.copies.held = {7, 9};
+  world.run_until_committed(2);
+  BOOST_TEST((world.copies.committed == std::vector<std::uint64_t>{7, 9}));
+  BOOST_TEST(world.disks.released == world.output.released);
+  world.disks.marks = {7, 12};
+  world.guest.write(3, 33);
+  const Epoch before = world.observer.committed;
+  for (int i = 0; i < 300; ++i) world.turn();
+  // The epoch that was open may have had the old marks.
+  BOOST_TEST(world.observer.committed <= before + 1);
+  BOOST_TEST(world.output.ended > world.output.released);
+  const Epoch held_back = world.observer.committed;
+  BOOST_TEST(world.replica.committed() == held_back);
+  world.copies.held = {7, 12};
+  world.replica.step();
+  world.deliver();
+  BOOST_TEST(world.observer.committed > held_back);
+  BOOST_TEST((world.copies.committed == std::vector<std::uint64_t>{7, 12}));
+  BOOST_TEST(std::to_integer<int>(world.restorer.memory.at(3)[0]) == 33);
+}
+
+BOOST_AUTO_TEST_CASE(an_epoch_whose_disk_writes_are_missing_is_not_activated) {
+  World world;
+  world.disks.marks = {1};
+  world.copies.held = {1};
+  world.guest.write(3, 1);
+  world.run_until_committed(2);
+  world.disks.marks = {2};
+  const Epoch before = world.observer.committed;
+  world.guest.write(3, 2);
+  for (int i = 0; i < 100; ++i) world.turn();
+  world.clock.advance(10s);
+  world.replica.step();
+  BOOST_TEST((world.replica.state() == replica::Replica::State::kActivate));
+  BOOST_TEST(world.replica.committed() <= before + 1);
+  // Too late for these.
+  world.copies.held = {2};
+  world.replica.step();
+  BOOST_TEST((world.copies.committed == std::vector<std::uint64_t>{1}));
+}
+
+BOOST_AUTO_TEST_CASE(digests_wait_for_the_epoch_that_they_are_of) {
+  epoch::PrimaryOptions options;
+  options.verify_every = 1;
+  World world(64, options);
+  world.disks.marks = {1};
+  for (int i = 0; i < 30; ++i) world.turn();
+  BOOST_TEST(world.observer.committed == 0u);
+  BOOST_TEST(world.observer.verified.empty());
+  world.copies.held = {1};
+  world.replica.step();
+  world.run_until_committed(3);
+  BOOST_REQUIRE(!world.observer.verified.empty());
+  for (const auto& verified : world.observer.verified) BOOST_TEST(verified.pages_different() == 0u);
+}
+
+BOOST_AUTO_TEST_CASE(an_epoch_ends_early_when_the_disks_write_much) {
+  epoch::PrimaryOptions options;
+  options.epoch.length = 10s;
+  World world(64, options);
+  world.run_until_committed(1);
+  world.disks.full = 0.6;
+  const TimePoint begun = world.clock.now();
+  world.run_until_committed(2);
+  BOOST_TEST((world.clock.now() - begun < 1s));
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_is_not_followed_any_more_ends_protection) {
+  World world;
+  world.disks.marks = {1};
+  world.copies.held = {1};
+  world.run_until_committed(2);
+  world.disks.broken = true;
+  BOOST_CHECK_THROW(world.run_until_committed(4), Error);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_of_a_disk_that_cannot_be_kept_ends_protection) {
+  World world;
+  world.disks.marks = {1};
+  world.copies.held = {1};
+  world.run_until_committed(2);
+  world.copies.broken = true;
+  BOOST_CHECK_THROW(world.run_until_committed(4), Error);
+}
+
+BOOST_AUTO_TEST_CASE(disks_are_finished_before_the_backup_is_told_to_stop) {
+  World world;
+  world.run_until_committed(2);
+  bool finished_first = false;
+  world.primary_link.on_send = [&](const wire::Message& message) {
+    if (message.envelope.has_stop()) finished_first = world.disks.finished;
+  };
+  world.engine.request_stop("enough");
+  BOOST_TEST(finished_first);
+}
+
+BOOST_AUTO_TEST_CASE(a_checkpoint_that_names_other_disks_is_refused) {
+  World world;
+  world.disks.marks = {1};
+  world.copies.held = {1};
+  world.primary_link.on_send = [&](const wire::Message& message) {
+    if (message.envelope.has_checkpoint()) world.disks.marks = {1, 2};
+  };
+  BOOST_CHECK_THROW(world.run_until_committed(4), wire::ProtocolError);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(replica_alone)
 
 // A replica that is fed by hand.
 struct Fed {
   static constexpr std::uint32_t kCachePages = 8;
 
-  explicit Fed(replica::ReplicaOptions options = {}) : replica(link, restorer, clock, options) {
+  explicit Fed(replica::ReplicaOptions options = {})
+      : replica(link, restorer, copies, clock, options) {
     Link::join(link, primary);
   }
 
@@ -487,6 +616,7 @@ struct Fed {
   ManualClock clock;
   Link link{clock}, primary{clock};
   Restorer restorer;
+  replica::NoDiskCopies copies;
   wire::PageEncoder first_copy_encoder{0, true}, encoder{kCachePages, true};
   replica::Replica replica;
 };

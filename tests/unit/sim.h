@@ -180,6 +180,7 @@ class Restorer final : public replica::Restorer {
 class Observer final : public epoch::PrimaryObserver {
  public:
   void on_first_copy(unsigned, std::uint64_t, std::uint64_t, std::uint64_t) override {}
+  void on_disk_copy(std::uint64_t missing_bytes) override { missing.push_back(missing_bytes); }
   void on_checkpoint(const epoch::EpochReport& report) override { reports.push_back(report); }
   void on_commit(const wire::Commit& commit, Duration) override { committed = commit.epoch(); }
   void on_verified(const wire::Verified& result, std::uint64_t left_out) override {
@@ -188,6 +189,7 @@ class Observer final : public epoch::PrimaryObserver {
   }
   std::vector<epoch::EpochReport> reports;
   std::vector<wire::Verified> verified;
+  std::vector<std::uint64_t> missing;
   std::uint64_t left_out = 0;
   Epoch committed = 0;
 };
@@ -223,13 +225,51 @@ class Output final : public output::OutputBuffer {
   std::deque<std::vector<int>> held_{1};
 };
 
+// Disks whose writes are no more than their numbers.
+class Disks final : public disk::EpochDisks {
+ public:
+  std::uint64_t missing_bytes() override { return missing; }
+  std::vector<std::uint64_t> end_epoch(Epoch) override {
+    if (broken) throw Error("the backup does not follow a disk any more");
+    return marks;
+  }
+  void release(Epoch epoch) override { released = epoch; }
+  double fill() override { return full; }
+  void finish() noexcept override { finished = true; }
+
+  std::vector<std::uint64_t> marks;
+  std::uint64_t missing = 0;
+  Epoch released = 0;
+  double full = 0;
+  bool broken = false, finished = false;
+};
+
+class Copies final : public replica::DiskCopies {
+ public:
+  explicit Copies(const Disks& disks) : disks_(disks) {}
+  std::size_t count() const override { return disks_.marks.size(); }
+  bool hold(const std::vector<std::uint64_t>& marks) const override {
+    if (broken) throw Error("the disk is full");
+    for (std::size_t i = 0; i < marks.size(); ++i)
+      if (i >= held.size() || held[i] < marks[i]) return false;
+    return true;
+  }
+  void commit(const std::vector<std::uint64_t>& marks) override { committed = marks; }
+
+  std::vector<std::uint64_t> held, committed;
+  bool broken = false;
+
+ private:
+  const Disks& disks_;
+};
+
 // Both halves of protection, joined.
 struct World {
   explicit World(Gfn pages = 64, epoch::PrimaryOptions options = {},
                  replica::ReplicaOptions replica_options = {})
       : guest(clock, pages),
-        engine(guest, primary_link, output, clock, with_name(options), observer),
-        replica(backup_link, restorer, clock, replica_options) {
+        engine(guest, primary_link, output, disks, clock, with_name(options), observer),
+        replica(backup_link, restorer, copies, clock, replica_options) {
     Link::join(primary_link, backup_link);
     output.guest_stopped = [this] { return guest.stopped; };
   }
@@ -267,6 +307,8 @@ struct World {
   Restorer restorer;
   Observer observer;
   Output output;
+  Disks disks;
+  Copies copies{disks};
   epoch::PrimaryEngine engine;
   replica::Replica replica;
 };

@@ -26,6 +26,12 @@ PATHS_INCLUDED = ["/lib/modules/*/kernel/drivers/net/ethernet/intel/e1000/*"]
 # What the kernel needs before it has its root disk, and what the guests need.
 HOST_BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 GUEST_MODULES = ("xen-netfront", "xen-blkfront", "e1000")
+DISK_GUEST_MODULES = ("ext4",)
+
+# Of the guest with a replicated disk: a file system, and after it what it writes to without one (guest/journal.cpp).
+REPLICATED_DISK = "replicated.img"
+REPLICATED_DISK_SIZE = "128M"
+REPLICATED_FILE_SYSTEM_SIZE = "64M"
 
 
 def recipe_digest():
@@ -35,7 +41,7 @@ def recipe_digest():
 
 
 def ensure_image():
-    """Returns the folder of the image (base.img, xen.elf, vmlinux, initrd.img, id), made if missing."""
+    """Returns the folder of the image (base.img, xen.elf, vmlinux, initrd.img, id, replicated.img), made if missing."""
     parent = cache_dir() / recipe_digest()
     image = parent / "image"
     with lock(parent / "lock", f"another xenlab is making {parent}; waiting for it"):
@@ -55,11 +61,16 @@ def _build(work):
     with phase("adding the lab's own files"):
         _configure(root, out)
         _make_guest(root, work / "guest")
+        _make_disk_guest(root, work / "disk-guest")
         _make_boot_files(root, work / "initramfs", out)
     with phase("making the disk"):
         disk = out / "base.img"
         run(["truncate", "-s", DISK_SIZE, disk], "make the disk image")
         run(["mke2fs", "-q", "-t", "ext4", "-N", "65536", "-d", root, disk], "fill the disk image")
+        replicated = out / REPLICATED_DISK
+        run(["truncate", "-s", REPLICATED_DISK_SIZE, replicated], "make the replicated disk")
+        run(["mke2fs", "-q", "-t", "ext4", "-b", "4096", replicated, REPLICATED_FILE_SYSTEM_SIZE],
+            "make the replicated disk's file system")
 
 
 def _packages():
@@ -135,13 +146,31 @@ def _make_guest(root, guest):
     shutil.copy(root / "bin/busybox", guest / "bin/busybox")
     shutil.copy(HERE / "guest/init", guest / "init")
     (guest / "init").chmod(0o755)
-    run(["g++", "-std=c++17", "-Wall", "-Wextra", "-static", "-O2", "-s",
-         HERE / "guest/counter.cpp", "-o", guest / "bin/counter"], "compile the guest's service")
+    _compile("counter", guest)
     for path in _module_files(root, GUEST_MODULES):
         shutil.copy(path, guest / "lib")
     _pack(guest, root / "root/guest.cpio")
     run(["gcc", "-m32", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-Ttext-segment=0x100000", "-Wl,-e,start",
          HERE / "guest/nosuspend.S", "-o", root / "root/nosuspend.elf"], "assemble the guest that cannot be suspended")
+
+
+def _make_disk_guest(root, folder):
+    """What the guest with a disk has besides: an archive that the kernel unpacks after the other."""
+    for name in ("bin", "disk", "lib/disk"):
+        (folder / name).mkdir(parents=True)
+    _compile("journal", folder)
+    modules = _module_files(root, DISK_GUEST_MODULES)
+    for path in modules:
+        shutil.copy(path, folder / "lib/disk")
+    (folder / "lib/disk/order").write_text("\n".join(path.name for path in modules))
+    archive = folder.parent / "disk.cpio"
+    _pack(folder, archive)
+    (root / "root/disk.cpio").write_bytes((root / "root/guest.cpio").read_bytes() + archive.read_bytes())
+
+
+def _compile(program, folder):
+    run(["g++", "-std=c++17", "-Wall", "-Wextra", "-static", "-O2", "-s",
+         HERE / f"guest/{program}.cpp", "-o", folder / "bin" / program], f"compile the guest's {program}")
 
 
 def _make_boot_files(root, initramfs, out):

@@ -11,8 +11,9 @@ from client import POWER_PORT, Counter, ask
 from common import LabError, phase
 from etcd import Etcd
 from image import ensure_image
+from journal import Journal
 from machine import Machine
-from network import CLIENT_ADDRESS, GUEST_ADDRESSES, HOSTS, Network
+from network import CLIENT_ADDRESS, DISK_GUEST, GUEST_ADDRESSES, HOSTS, Network
 from observer import Observer
 from package import install
 from protection import Protection
@@ -25,13 +26,15 @@ SSH_TIMEOUT_S = 60
 GUEST_ANSWER_TIMEOUT_S = 60
 WAIT_INTERVAL_S = 0.1
 CLOCK_TRIES = 5
+# Of a disk of 128 MiB, emulated.
+DIGEST_TIMEOUT_S = 180
 
 
 class Lab:
     """The lab in one folder. It goes on when this object is gone; Lab.attach() finds it again.
 
     `guest` is the guest that runs on host 1 from the start (None for none; it may be a
-    workload), and `virtual_time` tells whether the hosts' time passes with their instructions.
+    workload; the one with a replicated disk runs once a test has called start_disk_guest()), and `virtual_time` tells whether the hosts' time passes with their instructions.
     """
 
     CLIENT_ADDRESS = CLIENT_ADDRESS
@@ -43,7 +46,8 @@ class Lab:
         self.virtual_time = virtual_time
         self.network = Network(self.folder)
         image = ensure_image()
-        self.machines = {host: Machine(host, self.folder, self.network, image, virtual_time) for host in HOSTS}
+        self.machines = {host: Machine(host, self.folder, self.network, image, virtual_time,
+                                       durable_disk=guest == DISK_GUEST) for host in HOSTS}
         self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
 
     @classmethod
@@ -66,7 +70,7 @@ class Lab:
                 for host in hosts:
                     lab.machines[host].restore(snapshots[host], guest_disk=guest_disk)
                 in_parallel(lab._greet, hosts)
-                if guest:
+                if guest not in (None, DISK_GUEST):
                     lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
             lab.down()
@@ -211,6 +215,27 @@ class Lab:
                     f"-e 's/labaddress/labcards={len(cards)} &/' {file} && xl create {file}", GUEST_TIMEOUT_S)
         self.ask(self.GUEST_ADDRESSES[self.guest], "peek", GUEST_TIMEOUT_S)
 
+    def start_disk_guest(self, edit=""):
+        """Starts the guest with the replicated disk on host 1, whose configuration sed changes by `edit`."""
+        file = f"/root/{DISK_GUEST}.cfg"
+        self.ssh(1, f"sed -i -e '{edit}' {file} && xl create -q {file}", GUEST_TIMEOUT_S)
+        self.ask(self.GUEST_ADDRESSES[DISK_GUEST], "peek", GUEST_TIMEOUT_S)
+
+    def Journal(self):
+        """Starts to have the guest write to its replicated disk; see journal.Journal."""
+        log = self.folder / f"journal-{time.monotonic_ns()}.log"
+        return Journal(self.network, self.GUEST_ADDRESSES[self.guest], log)
+
+    def disk_digest(self, host, path="/dev/vdb", timeout=DIGEST_TIMEOUT_S):
+        """What a host's disk holds, in short; no cache has a part in it."""
+        drop = "sync; echo 3 > /proc/sys/vm/drop_caches"
+        return self.ssh(host, f"{drop}; sha256sum {path}", timeout).stdout.split()[0]
+
+    def check_file_system(self, host, path="/dev/vdb"):
+        """Asserts that the file system of a guest that has ended is clean."""
+        checked = self.ssh(host, f"e2fsck -fn {path}", DIGEST_TIMEOUT_S, check=False)
+        assert checked.returncode == 0, f"e2fsck on host {host}: {checked.stdout}{checked.stderr}"
+
     def ask(self, address, line, timeout=GUEST_ANSWER_TIMEOUT_S):
         """One line to the counter's port ("peek", "next", "dirty 100"), one answer, no lasting connection."""
         return ask(self.network, address, line, timeout_s(timeout, self.virtual_time))
@@ -223,9 +248,9 @@ class Lab:
         """Makes the guest do "poweroff", "reboot" or "crash" to itself."""
         ask(self.network, address, what, GUEST_ANSWER_TIMEOUT_S, POWER_PORT)
 
-    def protect(self, options="", guest=None):
-        """Starts `xl remus-spec` on host 1 for its guest; see protection.Protection."""
-        return Protection(self, guest or self.guest, options)
+    def protect(self, options="", guest=None, host=1):
+        """Starts `xl remus-spec` on a host for its guest; see protection.Protection."""
+        return Protection(self, guest or self.guest, options, host)
 
     def protections(self, host):
         """What `xl remus-spec-list --json` says."""

@@ -48,14 +48,18 @@ def accelerator(virtual_time):
 
 
 class Machine:
-    """Host `number` of the lab in `folder`. Its process outlives this object."""
+    """Host `number` of the lab in `folder`. Its process outlives this object.
 
-    def __init__(self, number, folder, network, image, virtual_time):
+    With `durable_disk` a power cut leaves on /dev/vdb all that was flushed.
+    """
+
+    def __init__(self, number, folder, network, image, virtual_time, durable_disk=False):
         self.number = number
         self.folder = pathlib.Path(folder) / f"host{number}"
         self.network = network
         self.image = image
         self.virtual_time = virtual_time
+        self.durable_disk = durable_disk
 
     @property
     def _pid_file(self):
@@ -65,16 +69,16 @@ class Machine:
     def serial_log(self):
         return self.folder / "serial.log"
 
-    def boot(self, ram_file=None, guest_disk=False):
+    def boot(self, ram_file=None, guest_disk_size=None):
         """Starts from power-off, with the disks as they are. With `ram_file` it can be snapshotted.
 
-        With `guest_disk` it gets /dev/vdb, still empty, for a guest.
+        With `guest_disk_size` it gets /dev/vdb, still empty, for a guest.
         """
         self.folder.mkdir(exist_ok=True)
         if not (self.folder / DISK).exists():
             self._make_disk(DISK, self.image / "base.img")
-            if guest_disk:
-                run(["qemu-img", "create", "-q", "-f", "qcow2", self.folder / GUEST_DISK, GUEST_DISK_SIZE],
+            if guest_disk_size:
+                run(["qemu-img", "create", "-q", "-f", "qcow2", self.folder / GUEST_DISK, guest_disk_size],
                     "make a guest's disk")
         if ram_file is None:
             backend = "memory-backend-ram,prealloc=off"
@@ -151,7 +155,8 @@ class Machine:
                 "-drive", f"file={self.folder}/{DISK},if=virtio,format=qcow2,cache=writeback"]
         if (self.folder / GUEST_DISK).exists():
             # A guest's database flushes all the time, and this machine's disk is not what is measured.
-            argv += ["-drive", f"file={self.folder}/{GUEST_DISK},if=virtio,format=qcow2,cache=unsafe"]
+            cache = "writeback" if self.durable_disk else "unsafe"
+            argv += ["-drive", f"file={self.folder}/{GUEST_DISK},if=virtio,format=qcow2,cache={cache}"]
         for purpose in PURPOSES:
             argv += ["-netdev", f"tap,id={purpose},ifname={tap(purpose, self.number)},script=no,downscript=no",
                      "-device", f"virtio-net-pci,netdev={purpose},mac={mac(purpose, self.number)},romfile="]

@@ -17,8 +17,11 @@ PURPOSES = ("mgmt", "rep", "guest")
 HOSTS = (1, 2)
 CLIENT_ADDRESS = "192.168.88.254"
 MANAGEMENT_ADDRESS = "10.77.0.254"
+# Starts when the test wants it, because its disk needs specrep's programs.
+DISK_GUEST = "disk"
 WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler")
 GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52",
+                   DISK_GUEST: "192.168.88.54",
                    # One runs at a time, so they share one.
                    **{workload: "192.168.88.53" for workload in WORKLOADS}}
 

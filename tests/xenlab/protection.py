@@ -36,15 +36,16 @@ class End:
 
 
 class Protection:
-    """A running `xl remus-spec` on host 1. Use it as a context manager: that lets go of its ssh."""
+    """A running `xl remus-spec` on a host. Use it as a context manager: that lets go of its ssh."""
 
-    def __init__(self, lab, guest, options):
+    def __init__(self, lab, guest, options, host=1):
         self.guest = guest
+        self.host = host
         self._lab = lab
         base = lab.folder / f"protection-{time.monotonic_ns()}"
         self._out, self._err = base.with_suffix(".out"), base.with_suffix(".err")
         with open(self._out, "w") as out, open(self._err, "w") as err:
-            argv = lab.ssh_argv(1, f"exec xl {COMMAND} --json {options} {guest} xen2")
+            argv = lab.ssh_argv(host, f"exec xl {COMMAND} --json {options} {guest} xen{3 - host}")
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
     def __enter__(self):
@@ -81,7 +82,7 @@ class Protection:
 
     def status(self):
         """The primary's counters, published at most once a second."""
-        entries = [entry for entry in self._lab.protections(1) if entry["role"] == "primary"]
+        entries = [entry for entry in self._lab.protections(self.host) if entry["role"] == "primary"]
         assert len(entries) == 1, entries
         return entries[0]["status"]
 

@@ -5,6 +5,8 @@
   booted-disk, and oltp, mail, ...
              the same for the guests that run workloads (workloads.py), which need a disk;
              oltp-full, ... are under a load without pauses
+  booted-replicated
+             the same for the guest with a replicated disk, which a test starts
 and the same with -vt for virtual time, which a snapshot cannot change.
 """
 
@@ -17,9 +19,9 @@ import tempfile
 import workloads
 from client import ask
 from common import HERE, cache_dir, digest, lock, phase
-from image import ensure_image, recipe_digest
-from machine import GUEST_DISK, Machine, qemu_version
-from network import GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
+from image import REPLICATED_DISK, REPLICATED_DISK_SIZE, ensure_image, recipe_digest
+from machine import GUEST_DISK, GUEST_DISK_SIZE, Machine, qemu_version
+from network import DISK_GUEST, GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
 from ssh import Shell
 
 BOOT_TIMEOUT_S = 240
@@ -48,11 +50,15 @@ def ensure_snapshots(guest, virtual_time, full_load=False):
     parent = cache_dir() / recipe_digest() / f"states-{_states_digest()}"
     parent.mkdir(parents=True, exist_ok=True)
     has_disk = guest in WORKLOADS
-    booted = parent / f"booted{'-disk' if has_disk else ''}{suffix}"
+    kind, disk_size = ("-disk", GUEST_DISK_SIZE) if has_disk else (
+        ("-replicated", REPLICATED_DISK_SIZE) if guest == DISK_GUEST else ("", None))
+    booted = parent / f"booted{kind}{suffix}"
     snapshots = {host: booted / f"host{host}" for host in HOSTS}
-    _ensure(booted, lambda work: _boot(work, image, virtual_time, has_disk))
+    _ensure(booted, lambda work: _boot(work, image, virtual_time, disk_size))
     if not guest:
         return snapshots, None
+    if guest == DISK_GUEST:
+        return snapshots, image / REPLICATED_DISK
     if has_disk:
         disk_image = workloads.ensure_image()
         running = parent / f"{guest}{'-full' if full_load else ''}-{workloads.digest_of(guest)}{suffix}"
@@ -79,10 +85,10 @@ def _ensure(state, make):
                 os.rename(pathlib.Path(work) / "out", state)
 
 
-def _boot(work, image, virtual_time, guest_disk):
+def _boot(work, image, virtual_time, guest_disk_size):
     with _workshop(image, virtual_time, HOSTS) as hosts:
         for machine, _ in hosts:
-            machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk)
+            machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk_size)
         in_parallel(lambda host: _wait_until_booted(host[1], virtual_time), hosts)
         for machine, shell in hosts:
             _freeze(work, machine, shell)

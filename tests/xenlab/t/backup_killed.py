@@ -6,6 +6,6 @@ GUEST = "pvh"
 
 
 def run(lab):
-    print(backup_killed(lab, signal="TERM", said="specrep-backup was told to stop"))
+    print(backup_killed(lab, signal="TERM", said=["specrep-backup was told to stop"]))
     print(backup_killed(lab))
     lab.ssh(1, "xl remus-spec-check pvh xen2")

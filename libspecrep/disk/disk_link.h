@@ -1,0 +1,104 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "libspecrep/disk/record.h"
+#include "libspecrep/disk/source.h"
+#include "libspecrep/disk/target.h"
+#include "libspecrep/wire/link.h"
+
+namespace specrep::disk {
+
+// The primary's end of the link of one disk. run() is called from a thread of its own.
+class SourceEnd final : public Sink {
+ public:
+  // source and link must outlive this. `path`: of the disk, as both hosts name it; `record`: of
+  // this host's copy. resync_bytes_per_s: see Source::attach().
+  SourceEnd(Source& source, wire::Link& link, std::string path, const Record& record,
+            Duration silence_max, std::uint64_t resync_bytes_per_s);
+
+  void send(Write write) override;
+  void begin_epochs() override;
+
+  // Greets the other end, attaches the source, and serves until the link is lost or stop() is
+  // called; then detaches it. Returns why it ended.
+  std::string run();
+
+  // From any thread:
+  void stop();
+  // Whether the other end has said what it needs; before, Source's counts say nothing.
+  bool attached() const { return attached_; }
+
+ private:
+  void dispatch(const wire::Message& message);
+  void note_missing(const wire::Message& ready);
+
+  Source& source_;
+  wire::Link& link_;
+  const std::string path_;
+  const Record record_;
+  const Duration silence_max_;
+  const std::uint64_t resync_bytes_per_s_;
+  std::atomic<bool> attached_ = false;
+  std::atomic<bool> over_ = false;
+};
+
+// What the backup has to send for, as both sides' records say.
+enum class Need {
+  kMarked,  // what either side has marked
+  kAll,
+};
+// `here`: the backup's, if any. Throws Error when its copy must not be overwritten.
+Need compare(const Record& primary, const std::optional<Record>& here);
+
+// The backup's end: keeps this host's copy. run() is called from a thread of its own; all else may
+// be from others.
+class TargetEnd {
+ public:
+  // Opens the disk. `path`: as for SourceEnd. `changed` is called, from any thread, when held() may
+  // have grown or failure() has come; it may wake somebody, and must not call this object, which
+  // waits for it. link must outlive this. Throws Error.
+  TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
+            std::function<void()> changed);
+
+  // Serves until the link is lost, which is no failure by itself (what is held is held), or stop()
+  // is called.
+  void run();
+  void stop();
+
+  std::uint64_t held() const;
+  // Why this copy cannot be used.
+  std::optional<std::string> failure() const;
+  // See Target. The first one says, too, that all that was missing has been sent.
+  void commit(std::uint64_t number);
+  // See Target. The disk is this host's own then, and may be served.
+  std::uint64_t activate();
+  void settle();
+
+ private:
+  void greet(const wire::Message& message);
+  void dispatch(wire::Message message);
+  void report();
+  void complete();
+
+  const std::string path_;
+  const Places places_;
+  wire::Link& link_;
+  const std::function<void()> changed_;
+  std::atomic<bool> over_ = false;
+  mutable std::mutex mutex_;
+  std::unique_ptr<Backing> backing_;
+  std::optional<Record> record_;  // of this copy, once greeted
+  Record primary_;
+  std::optional<std::string> failure_;
+  std::uint64_t told_held_ = 0, told_durable_ = 0;
+  std::optional<std::uint64_t> complete_at_;  // when this is on stable storage, the copy is whole
+  std::optional<Target> target_;
+};
+
+}  // namespace specrep::disk

@@ -1,0 +1,154 @@
+#include "libspecrep/disk/record.h"
+
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "libspecrep/error.h"
+
+namespace specrep::disk {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+
+// The variables are for tests.
+std::string folder(const char* variable, const char* usual) {
+  const char* other = std::getenv(variable);
+  return std::string(other ? other : usual) + "/";
+}
+std::string state_folder() { return folder("SPECREP_DISK_STATE", "/var/lib/specrep/disk"); }
+std::string run_folder() { return folder("SPECREP_DISK_RUN", "/run/specrep/disk"); }
+
+std::string to_hex(const Generation& generation) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  for (const std::uint8_t byte : generation) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+Generation from_hex(const std::string& hex) {
+  Generation generation{};
+  if (hex.size() != 2 * generation.size() ||
+      hex.find_first_not_of("0123456789abcdef") != std::string::npos)
+    throw std::invalid_argument("a generation that is none");
+  for (std::size_t i = 0; i < generation.size(); ++i)
+    generation[i] = static_cast<std::uint8_t>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
+  return generation;
+}
+
+const char* to_string(Record::Role role) {
+  switch (role) {
+    case Record::Role::kOwn:
+      return "own";
+    case Record::Role::kSyncing:
+      return "syncing";
+    case Record::Role::kCopy:
+      return "copy";
+  }
+  return "";
+}
+
+Record::Role role_from(const std::string& name) {
+  for (const auto role : {Record::Role::kOwn, Record::Role::kSyncing, Record::Role::kCopy})
+    if (name == to_string(role)) return role;
+  throw std::invalid_argument("a role that is none");
+}
+
+void sync_path(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool done = file >= 0 && fsync(file) == 0;
+  const int error = errno;
+  if (file >= 0) close(file);
+  if (!done) throw Error("cannot put " + path + " on stable storage: " + std::strerror(error));
+}
+
+}  // namespace
+
+Generation make_generation() {
+  Generation generation;
+  if (RAND_bytes(generation.data(), static_cast<int>(generation.size())) != 1)
+    throw Error("no random numbers");
+  return generation;
+}
+
+Places::Places(const std::string& path) {
+  if (path.size() < 2 || path[0] != '/' || path.find('!') != std::string::npos)
+    throw Error("a disk that is replicated needs an absolute path without '!', not '" + path + "'");
+  id = path.substr(1);
+  for (char& c : id)
+    if (c == '/') c = '!';
+  record = state_folder() + id + ".json";
+  bitmap = state_folder() + id + ".bitmap";
+  nbd_socket = run_folder() + id + ".nbd";
+  control_socket = run_folder() + id + ".control";
+  lock = run_folder() + id + ".lock";
+  if (control_socket.size() >= sizeof(sockaddr_un::sun_path))
+    throw Error("the path of the disk is too long: " + path, "give it a shorter one, by a link");
+}
+
+std::optional<Record> load_record(const Places& places) {
+  std::ifstream file(places.record);
+  if (!file) {
+    if (errno == ENOENT) return {};
+    throw Error("cannot read " + places.record + ": " + std::strerror(errno));
+  }
+  try {
+    const json text = json::parse(file);
+    if (text.at("version") != kVersion) throw std::invalid_argument("another version");
+    Record record;
+    record.role = role_from(text.at("role"));
+    record.generation = from_hex(text.at("generation"));
+    if (text.contains("base")) record.base = from_hex(text.at("base"));
+    record.size_bytes = text.at("size_bytes");
+    return record;
+  } catch (const std::exception& error) {
+    throw Error(places.record + " is damaged: " + error.what(),
+                "remove it, on the host whose copy of the disk is not needed; all of the disk is "
+                "copied there then");
+  }
+}
+
+void save_record(const Places& places, const Record& record) {
+  json text = {{"version", kVersion},
+               {"role", to_string(record.role)},
+               {"generation", to_hex(record.generation)},
+               {"size_bytes", record.size_bytes}};
+  if (record.base) text["base"] = to_hex(*record.base);
+  std::error_code error;
+  std::filesystem::create_directories(state_folder(), error);
+  const std::string written = places.record + ".new";
+  std::ofstream file(written, std::ios::trunc);
+  file << text.dump(2) << '\n';
+  file.close();
+  if (!file) throw Error("cannot write " + written, "is there room, and may it be written?");
+  sync_path(written);
+  std::filesystem::rename(written, places.record, error);
+  if (error) throw Error("cannot write " + places.record + ": " + error.message());
+  sync_path(state_folder());
+}
+
+void promote(const Places& places) {
+  auto record = load_record(places);
+  if (!record) throw Error("this host has no copy of the disk " + places.id);
+  if (record->role == Record::Role::kSyncing)
+    throw Error("the copy of the disk " + places.id + " was not complete: it cannot be used");
+  record->base = record->generation;
+  record->generation = make_generation();
+  record->role = Record::Role::kOwn;
+  save_record(places, *record);
+}
+
+}  // namespace specrep::disk

@@ -1,0 +1,307 @@
+// Both ends of a disk's link, over the real link, on files; and what they make of their records.
+#include <stdlib.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <random>
+#include <thread>
+
+#include "libspecrep/disk/disk_link.h"
+#include "libspecrep/disk/link_copies.h"
+#include "libspecrep/error.h"
+
+namespace specrep::disk {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMib = 1 << 20;
+constexpr std::uint64_t kDiskBytes = 6 * kMib + 4096;
+
+// One host: a disk, and where it notes what it knows of it. Both hosts of a test are in one
+// process, so each is entered before it looks at its folder.
+struct Host {
+  explicit Host(const std::string& name) {
+    std::string made = (fs::temp_directory_path() / ("specrep-" + name + "-XXXXXX")).string();
+    folder = mkdtemp(made.data());
+    disk = folder / "disk";
+    std::ofstream(disk) << "";
+    fs::resize_file(disk, kDiskBytes);
+  }
+  ~Host() { fs::remove_all(folder); }
+  std::string content() const {
+    std::ifstream file(disk, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  fs::path folder, disk;
+};
+
+// The primary's copy as its server keeps it; its record is made by hand, since the path that both
+// hosts use for the disk is the backup's here.
+struct Primary {
+  Primary(const Host& host, const Record& record)
+      : record(record),
+        backing(open_backing(host.disk)),
+        bitmap((host.folder / "bitmap").string(), kDiskBytes),
+        source(*backing, bitmap) {}
+
+  void write(std::uint64_t offset, std::size_t bytes, char value) {
+    source.write(offset, std::vector<std::byte>(bytes, static_cast<std::byte>(value)), false);
+  }
+  // Connects, and returns when the other side has been sent all that it missed.
+  void attach(LinkCopies& copies, const wire::PreSharedKey& key, const std::string& path) {
+    link = wire::TlsLink::connect({"127.0.0.1"}, copies.ports().at(0), key, 50ms, 5s);
+    end = std::make_unique<SourceEnd>(source, *link, path, record, 5s, 0);
+    runs = std::async(std::launch::async, [this] { return end->run(); });
+    while (!(end->attached() && source.in_sync()) &&
+           runs.wait_for(1ms) == std::future_status::timeout) {
+    }
+  }
+  std::string detach() {
+    end->stop();
+    const std::string why = runs.get();
+    end.reset();
+    link.reset();
+    return why;
+  }
+
+  Record record;
+  std::unique_ptr<Backing> backing;
+  IntentBitmap bitmap;
+  Source source;
+  std::unique_ptr<wire::TlsLink> link;
+  std::unique_ptr<SourceEnd> end;
+  std::future<std::string> runs;
+};
+
+struct Pair {
+  Pair() {
+    setenv("SPECREP_DISK_STATE", (there.folder / "state").c_str(), 1);
+    record.generation = make_generation();
+    record.size_bytes = kDiskBytes;
+  }
+  ~Pair() { unsetenv("SPECREP_DISK_STATE"); }
+
+  std::unique_ptr<LinkCopies> wait() {
+    key = wire::make_pre_shared_key();
+    return std::make_unique<LinkCopies>(std::vector<LinkCopies::Disk>{{there.disk, key}}, 16 * kMib,
+                                        50ms, 10s, [] {});
+  }
+  std::optional<Record> kept() const { return load_record(Places(there.disk)); }
+
+  Host here{"here"}, there{"there"};
+  Record record;
+  wire::PreSharedKey key{};
+};
+
+void commit_all(LinkCopies& copies, Primary& primary) {
+  const std::vector<std::uint64_t> marks = {primary.source.mark()};
+  for (int i = 0; i < 5000 && !copies.hold(marks); ++i) std::this_thread::sleep_for(1ms);
+  BOOST_REQUIRE(copies.hold(marks));
+  copies.commit(marks);
+}
+
+BOOST_AUTO_TEST_SUITE(disk_link)
+
+BOOST_AUTO_TEST_CASE(a_new_copy_gets_all_and_then_what_is_committed) {
+  Pair pair;
+  {
+    Primary primary(pair.here, pair.record);
+    primary.write(3 * kMib - 100, 1000, 'a');  // before anything followed
+    auto copies = pair.wait();
+    primary.attach(*copies, pair.key, pair.there.disk);
+    BOOST_TEST((pair.kept()->role == Record::Role::kSyncing));
+    commit_all(*copies, primary);
+    primary.write(0, 3 * kMib, 'b');  // in several messages
+    primary.source.zero({kMib, 4096}, false);
+    commit_all(*copies, primary);
+    primary.write(0, 5000, 'c');
+    primary.source.flush();
+    // The primary is gone before that is committed.
+    primary.detach();
+    BOOST_TEST(copies->activate() >= 1u);
+    BOOST_TEST((pair.kept()->role == Record::Role::kOwn));
+    BOOST_TEST((pair.kept()->base == pair.record.generation));
+    BOOST_TEST((pair.kept()->generation != pair.record.generation));
+    const std::string content = pair.there.content();
+    BOOST_TEST(content[0] == 'b');
+    BOOST_TEST(content[kMib - 1] == 'b');
+    BOOST_TEST(content[kMib] == 0);
+    BOOST_TEST(content[3 * kMib - 1] == 'b');
+    BOOST_TEST(content[3 * kMib] == 'a');
+  }
+}
+
+BOOST_AUTO_TEST_CASE(copies_are_alike_after_an_orderly_end_and_only_changes_are_sent_again) {
+  Pair pair;
+  Primary primary(pair.here, pair.record);
+  std::mt19937 random(7);
+  for (int round = 0; round < 3; ++round) {
+    auto copies = pair.wait();
+    primary.attach(*copies, pair.key, pair.there.disk);
+    BOOST_TEST(primary.source.sent_bytes() <= (round == 0 ? kDiskBytes : 2 * kMib));
+    commit_all(*copies, primary);
+    for (int i = 0; i < 20; ++i)
+      primary.write(random() % (kDiskBytes - 5000), 1 + random() % 5000,
+                    static_cast<char>('a' + i));
+    primary.source.flush();
+    copies->settle();
+    BOOST_TEST((pair.kept()->role == Record::Role::kCopy));
+    primary.source.forget_durable();
+    primary.detach();
+    copies.reset();
+    BOOST_TEST((pair.here.content() == pair.there.content()));
+    primary.source.forget_durable();
+    for (std::uint64_t chunk = 0; chunk < primary.bitmap.chunks(); ++chunk)
+      primary.bitmap.clear(chunk);  // as the server does once all is durable
+    primary.write(10, 10, 'z');     // alone
+  }
+}
+
+BOOST_AUTO_TEST_CASE(after_failover_and_return_uncommitted_writes_are_gone) {
+  Pair pair;
+  // The old primary is `there`: it had the generation that the survivor comes from, and writes of
+  // an epoch that was never committed.
+  Record old = pair.record;
+  save_record(Places(pair.there.disk), old);
+  {
+    const auto backing = open_backing(pair.there.disk);
+    IntentBitmap bitmap(Places(pair.there.disk).bitmap, kDiskBytes);
+    Source source(*backing, bitmap);
+    source.write(4 * kMib, std::vector<std::byte>(512, std::byte{'u'}), false);
+  }
+  pair.record.base = old.generation;
+  pair.record.generation = make_generation();
+  Primary survivor(pair.here, pair.record);
+  survivor.write(0, 10, 's');
+  auto copies = pair.wait();
+  survivor.attach(*copies, pair.key, pair.there.disk);
+  BOOST_TEST(survivor.source.sent_bytes() <= kMib);  // chunk 4 is zero here
+  commit_all(*copies, survivor);
+  copies->settle();
+  BOOST_TEST((pair.here.content() == pair.there.content()));
+  BOOST_TEST((pair.kept()->generation == pair.record.generation));
+  BOOST_TEST(IntentBitmap(Places(pair.there.disk).bitmap, kDiskBytes).marked() == 0u);
+  survivor.detach();
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_that_was_not_complete_is_not_activated_and_is_completed_later) {
+  Pair pair;
+  Primary primary(pair.here, pair.record);
+  primary.write(0, 5 * kMib, 'x');
+  {
+    auto copies = pair.wait();
+    primary.attach(*copies, pair.key, pair.there.disk);
+    primary.detach();
+    BOOST_CHECK_THROW(copies->activate(), Error);
+  }
+  BOOST_TEST((pair.kept()->role == Record::Role::kSyncing));
+  auto copies = pair.wait();
+  primary.attach(*copies, pair.key, pair.there.disk);
+  commit_all(*copies, primary);
+  copies->settle();
+  BOOST_TEST((pair.here.content() == pair.there.content()));
+  primary.detach();
+}
+
+BOOST_AUTO_TEST_CASE(what_two_records_mean) {
+  Record primary, here;
+  primary.generation = make_generation();
+  BOOST_TEST((compare(primary, {}) == Need::kAll));
+  here.generation = primary.generation;
+  for (const auto role : {Record::Role::kOwn, Record::Role::kCopy, Record::Role::kSyncing}) {
+    here.role = role;
+    BOOST_TEST((compare(primary, here) == Need::kMarked));
+  }
+  // A copy of something else is of no use to anybody.
+  here.generation = make_generation();
+  here.role = Record::Role::kCopy;
+  BOOST_TEST((compare(primary, here) == Need::kAll));
+  // What a guest of this host wrote is.
+  here.role = Record::Role::kOwn;
+  BOOST_CHECK_THROW(compare(primary, here), Error);
+  here.base = primary.generation;  // newer
+  BOOST_CHECK_THROW(compare(primary, here), Error);
+  here.base = make_generation();
+  primary.base = here.base;  // both ran
+  BOOST_CHECK_THROW(compare(primary, here), Error);
+  primary.base = here.generation;  // it went on there
+  BOOST_TEST((compare(primary, here) == Need::kMarked));
+  // A full copy that had hardly begun.
+  here = {};
+  here.role = Record::Role::kSyncing;
+  BOOST_TEST((compare(primary, here) == Need::kAll));
+}
+
+BOOST_AUTO_TEST_CASE(disks_of_different_sizes_are_refused) {
+  Pair pair;
+  pair.record.size_bytes = kDiskBytes - 4096;
+  Primary primary(pair.here, pair.record);
+  auto copies = pair.wait();
+  primary.attach(*copies, pair.key, pair.there.disk);
+  BOOST_TEST(primary.detach().find("bytes") != std::string::npos);
+  BOOST_CHECK_THROW(copies->hold({0}), Error);
+  BOOST_TEST(!pair.kept().has_value());
+}
+
+BOOST_AUTO_TEST_CASE(a_disk_that_is_in_use_is_refused) {
+  Pair pair;
+  const auto used = open_backing(pair.there.disk);
+  Primary primary(pair.here, pair.record);
+  auto copies = pair.wait();
+  primary.attach(*copies, pair.key, pair.there.disk);
+  primary.detach();
+  for (int i = 0; i < 1000; ++i) {
+    try {
+      copies->hold({0});
+    } catch (const Error& error) {
+      BOOST_TEST(std::string(error.what()).find("in use") != std::string::npos);
+      return;
+    }
+    std::this_thread::sleep_for(1ms);
+  }
+  BOOST_ERROR("nobody noticed");
+}
+
+BOOST_AUTO_TEST_CASE(what_a_backup_may_not_mark_is_refused) {
+  Pair pair;
+  Primary primary(pair.here, pair.record);
+  const auto key = wire::make_pre_shared_key();
+  for (const std::size_t bytes : {1u, 2u}) {
+    wire::TlsListener listener(key);
+    auto backup = std::async(std::launch::async, [&] {
+      auto link = listener.accept(50ms, 5s);
+      wire::Message ready;
+      ready.envelope.mutable_disk_ready();
+      ready.payload.assign(bytes, std::byte{0xff});
+      link->send(std::move(ready));
+      while (!link->wait(std::chrono::steady_clock::now() + 5s).closed) {
+      }
+    });
+    auto link = wire::TlsLink::connect({"127.0.0.1"}, listener.port(), key, 50ms, 5s);
+    SourceEnd end(primary.source, *link, pair.there.disk, pair.record, 5s, 0);
+    BOOST_TEST(end.run().find("marks more") != std::string::npos);
+    link.reset();
+    backup.get();
+  }
+}
+
+BOOST_AUTO_TEST_CASE(nobody_who_never_connects_holds_the_end_up) {
+  Pair pair;
+  const auto begun = std::chrono::steady_clock::now();
+  {
+    auto copies = pair.wait();
+    BOOST_TEST(!copies->hold({0}));
+    BOOST_CHECK_THROW(copies->commit({0}), Error);
+    copies->settle();
+  }
+  BOOST_TEST((std::chrono::steady_clock::now() - begun < 5s));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace specrep::disk

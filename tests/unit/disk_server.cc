@@ -1,0 +1,250 @@
+// The server of a disk: its control socket, and the plugin in a real nbdkit.
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "libspecrep/disk/control_client.h"
+#include "libspecrep/disk/control_server.h"
+#include "libspecrep/disk/link_copies.h"
+#include "libspecrep/disk/served_disks.h"
+#include "libspecrep/error.h"
+
+namespace specrep::disk {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMib = 1 << 20;
+constexpr std::uint64_t kDiskBytes = 4 * kMib;
+
+struct Folder {
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "specrep-served-XXXXXX").string();
+    path = mkdtemp(name.data());
+    setenv("SPECREP_DISK_STATE", (path / "state").c_str(), 1);
+    setenv("SPECREP_DISK_RUN", (path / "run").c_str(), 1);
+    for (const char* name : {"here", "there"}) {
+      std::ofstream(path / name) << "";
+      fs::resize_file(path / name, kDiskBytes);
+    }
+    fs::create_directories(path / "state");
+    fs::create_directories(path / "run");
+  }
+  ~Folder() {
+    unsetenv("SPECREP_DISK_STATE");
+    unsetenv("SPECREP_DISK_RUN");
+    fs::remove_all(path);
+  }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+  fs::path path;
+};
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A server of the disk "there", whose copy the test keeps under the same name in another folder,
+// as another host would.
+struct Served {
+  Served()
+      : backing(open_backing(folder / "here")),
+        bitmap(folder / "bitmap", kDiskBytes),
+        source(*backing, bitmap) {
+    record.generation = make_generation();
+    record.size_bytes = kDiskBytes;
+    server.emplace(source, folder / "there", record);
+  }
+  std::unique_ptr<LinkCopies> wait() {
+    key = wire::make_pre_shared_key();
+    return std::make_unique<LinkCopies>(std::vector<LinkCopies::Disk>{{folder / "there", key}},
+                                        16 * kMib, 50ms, 10s, [] {});
+  }
+  ServedDisks::Peer peer(const LinkCopies& copies) const {
+    ServedDisks::Peer peer;
+    peer.path = folder / "there";
+    peer.attach.add_addresses("127.0.0.1");
+    peer.attach.set_port(copies.ports().at(0));
+    peer.attach.set_pre_shared_key(key.data(), key.size());
+    peer.attach.set_heartbeat_interval_ms(50);
+    peer.attach.set_heartbeat_timeout_ms(2000);
+    return peer;
+  }
+  void write(std::uint64_t offset, std::size_t bytes, char value) {
+    source.write(offset, std::vector<std::byte>(bytes, static_cast<std::byte>(value)), false);
+  }
+
+  Folder folder;
+  std::unique_ptr<Backing> backing;
+  IntentBitmap bitmap;
+  Source source;
+  Record record;
+  wire::PreSharedKey key{};
+  std::optional<ControlServer> server;
+};
+
+void wait_for_sync(ServedDisks& disks) {
+  for (int i = 0; i < 5000 && disks.missing_bytes() > 0; ++i) std::this_thread::sleep_for(1ms);
+  BOOST_REQUIRE(disks.missing_bytes() == 0u);
+}
+
+BOOST_AUTO_TEST_SUITE(disk_server)
+
+BOOST_AUTO_TEST_CASE(a_disk_is_followed_epoch_by_epoch_and_again) {
+  Served served;
+  served.write(0, 100, 'a');
+  for (int round = 0; round < 2; ++round) {
+    auto copies = served.wait();
+    {
+      ServedDisks disks({served.peer(*copies)}, kMib);
+      wait_for_sync(disks);
+      BOOST_TEST(disks.fill() <= 4.0);
+      auto marks = disks.end_epoch(1);
+      for (int i = 0; i < 5000 && !copies->hold(marks); ++i) std::this_thread::sleep_for(1ms);
+      copies->commit(marks);
+      disks.release(1);
+      BOOST_TEST(disks.fill() == 0.0);
+      served.write(kMib, kMib / 2, static_cast<char>('b' + round));
+      BOOST_TEST(disks.fill() == 0.5);
+      marks = disks.end_epoch(2);
+      disks.finish();
+      BOOST_TEST(copies->hold(marks));
+    }
+    copies->settle();
+    copies.reset();
+    BOOST_TEST((content(served.folder / "here") == content(served.folder / "there")));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_goes_away_is_an_error_that_says_so_and_flushes_go_on) {
+  Served served;
+  auto copies = served.wait();
+  ServedDisks disks({served.peer(*copies)}, kMib);
+  wait_for_sync(disks);
+  copies.reset();
+  served.source.flush();
+  bool noticed = false;
+  for (int i = 0; i < 3000 && !noticed; ++i) {
+    try {
+      disks.end_epoch(1);
+      std::this_thread::sleep_for(1ms);
+    } catch (const Error& error) {
+      noticed = std::string(error.what()).find("does not follow") != std::string::npos;
+    }
+  }
+  BOOST_TEST(noticed);
+  served.source.flush();
+  disks.finish();
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_cannot_be_reached_is_an_error) {
+  Served served;
+  ServedDisks::Peer peer;
+  peer.path = served.folder / "there";
+  peer.attach.add_addresses("127.0.0.1");
+  peer.attach.set_port(1);
+  peer.attach.set_pre_shared_key(std::string(32, 'k'));
+  peer.attach.set_heartbeat_interval_ms(50);
+  peer.attach.set_heartbeat_timeout_ms(2000);
+  BOOST_CHECK_THROW(ServedDisks({peer}, kMib), Error);
+  peer.attach.set_pre_shared_key("short");
+  BOOST_CHECK_THROW(ServedDisks({peer}, kMib), Error);
+  served.server.reset();
+  BOOST_CHECK_THROW(ControlClient(Places(served.folder / "there")), Error);
+}
+
+BOOST_AUTO_TEST_CASE(what_is_asked_out_of_place_is_an_error) {
+  Served served;
+  ControlClient client(Places(served.folder / "there"));
+  BOOST_CHECK_THROW(client.ask(), Error);
+}
+
+// nbdkit with the plugin, as specrep-diskd starts it.
+struct Nbdkit {
+  explicit Nbdkit(const std::string& path) {
+    socket = Places(path).nbd_socket;
+    unlink(socket.c_str());
+    const std::string parameter = "path=" + path;
+    pid = fork();
+    if (pid == 0) {
+      execlp("nbdkit", "nbdkit", "-f", "--exit-with-parent", "-t", "8", "-U", socket.c_str(),
+             SPECREP_DISK_PLUGIN, parameter.c_str(), nullptr);
+      _exit(127);
+    }
+    for (int i = 0; i < 5000 && access(socket.c_str(), F_OK) != 0; ++i) {
+      if (waitpid(pid, &status, WNOHANG) == pid) {
+        pid = 0;
+        return;
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+  ~Nbdkit() { stop(SIGTERM); }
+  void stop(int signal) {
+    if (pid <= 0) return;
+    kill(pid, signal);
+    waitpid(pid, &status, 0);
+    pid = 0;
+  }
+  // Runs qemu-io's commands, see its manual; returns its exit status.
+  int io(const std::string& commands) const {
+    return std::system(
+        ("qemu-io -f raw " + commands + " nbd+unix:///?socket=" + socket + " >/dev/null 2>&1")
+            .c_str());
+  }
+
+  std::string socket;
+  pid_t pid = 0;
+  int status = 0;
+};
+
+BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
+  Folder folder;
+  const std::string disk = folder / "here";
+  {
+    Nbdkit nbdkit(disk);
+    BOOST_REQUIRE(nbdkit.pid > 0);
+    BOOST_TEST(nbdkit.io("-c 'write -P 7 1M 64k' -c flush -c 'write -P 9 3M 8k'"
+                         " -c 'discard 1M 4k' -c 'write -z 3M 4k'") == 0);
+    BOOST_TEST(nbdkit.io("-c 'read -P 0 1M 4k' -c 'read -P 7 1052672 4k' -c 'read -P 9 3149824 4k'"
+                         " -c 'read -P 0 3M 4k'") == 0);
+    nbdkit.stop(SIGKILL);
+  }
+  BOOST_TEST(IntentBitmap(Places(disk).bitmap, kDiskBytes).marked() == 2u);
+  BOOST_TEST((load_record(Places(disk))->role == Record::Role::kOwn));
+  const std::string bytes = content(disk);
+  BOOST_TEST(bytes[kMib + 5000] == 7);
+  BOOST_TEST(bytes[kMib] == 0);
+  {
+    Nbdkit again(disk);
+    BOOST_TEST(again.io("-c 'read -P 7 1052672 4k'") == 0);
+    ControlClient client{Places(disk)};
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_is_not_served) {
+  Folder folder;
+  const std::string disk = folder / "here";
+  for (const auto role : {Record::Role::kCopy, Record::Role::kSyncing}) {
+    Record record;
+    record.role = role;
+    record.generation = make_generation();
+    record.size_bytes = kDiskBytes;
+    save_record(Places(disk), record);
+    Nbdkit nbdkit(disk);
+    BOOST_TEST(nbdkit.pid == 0);
+    BOOST_TEST(nbdkit.status != 0);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace
+}  // namespace specrep::disk

@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+"""What the server of replicated disks costs: fio in dom0, on the plain disk, on the device that a guest's backend
+gets, and on that device while the guest is protected.
+
+    tests/xenlab/disk_bench.py --seconds 10
+
+The figures of emulated hosts mean little; their ratios say more.
+"""
+
+import argparse
+import json
+import sys
+
+sys.dont_write_bytecode = True
+
+from common import LabError, lab_dir  # noqa: E402
+from lab import Lab  # noqa: E402
+from network import DISK_GUEST  # noqa: E402
+
+PATTERNS = ("randread", "randwrite", "read", "write")
+DEPTHS = (1, 32)
+# Of the disk: between what the guest writes (guest/journal.cpp).
+OFFSET, SIZE = "72M", "20M"
+BLOCK = "4k"
+
+
+def measure(lab, device, seconds):
+    """Requests per second, by (pattern, depth)."""
+    results = {}
+    for pattern in PATTERNS:
+        for depth in DEPTHS:
+            command = (f"fio --name=bench --filename={device} --direct=1 --ioengine=libaio --rw={pattern} --bs={BLOCK} "
+                       f"--iodepth={depth} --offset={OFFSET} --size={SIZE} --time_based --runtime={seconds} "
+                       f"--allow_mounted_write=1 --output-format=json")
+            job = json.loads(lab.ssh(1, command, seconds + 120).stdout)["jobs"][0]
+            results[pattern, depth] = job["read" if "read" in pattern else "write"]["iops"]
+    return results
+
+
+def served_device(lab):
+    """The device that the guest's backend has, as /dev/nbd0."""
+    domid = lab.ssh(1, f"xl domid {DISK_GUEST}").stdout.strip()
+    path = lab.ssh(1, f"ls -d /sys/devices/vbd-{domid}-*/").stdout.split()[0]
+    major, minor = lab.ssh(1, f"cat {path}/physical_device").stdout.strip().split(":")
+    return lab.ssh(1, f"realpath /dev/block/{int(major, 16)}:{int(minor, 16)}").stdout.strip()
+
+
+def bench(seconds):
+    columns = {}
+    lab = Lab.start(lab_dir(), DISK_GUEST)
+    try:
+        lab.push()
+        columns["plain"] = measure(lab, "/dev/vdb", seconds)
+        lab.start_disk_guest()
+        device = served_device(lab)
+        columns["served"] = measure(lab, device, seconds)
+        with lab.protect("--timeout 10000") as protection:
+            protection.wait_until_protected()
+            columns["protected"] = measure(lab, device, seconds)
+            lab.ssh(1, f"xl remus-spec-stop {DISK_GUEST}", timeout=120)
+            protection.end().expect(0)
+    finally:
+        lab.down()
+    return columns
+
+
+def show(columns):
+    plain = columns["plain"]
+    print(f"| {BLOCK}, depth | " + " | ".join(f"{name}, requests/s" for name in columns) + " |")
+    print("| --- |" + " --- |" * len(columns))
+    for key in plain:
+        cells = [f"{plain[key]:.0f}"] + [f"{of[key]:.0f} ({of[key] / plain[key]:.2f})"
+                                         for name, of in columns.items() if name != "plain"]
+        print(f"| {key[0]}, {key[1]} | " + " | ".join(cells) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="disk_bench", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=10, help="for each pattern and depth")
+    show(bench(parser.parse_args().seconds))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (LabError, AssertionError) as error:
+        sys.exit(f"disk_bench: {error}")

@@ -1,0 +1,259 @@
+// specrep-diskd: keeps one replicated disk served: starts nbdkit with specrep's plugin, joins it to
+// a device of the kernel's nbd driver, and starts it again when it dies. Started by block-specrep.
+//
+//   specrep-diskd PATH          prints the device, /dev/nbdN, and goes to the background; for a
+//   disk
+//                               that is served already, only prints it
+//   specrep-diskd --stop PATH   stops that, and returns when it has ended
+//
+// It logs to /var/log/specrep/disk-ID.log.
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "libspecrep/clock.h"
+#include "libspecrep/disk/nbd_device.h"
+#include "libspecrep/disk/record.h"
+#include "libspecrep/error.h"
+#include "tools/log.h"
+
+namespace {
+
+using namespace specrep;
+using namespace std::chrono_literals;
+
+constexpr const char* kLogFolder = "/var/log/specrep";
+constexpr Duration kReadyTimeout = 10s, kStopTimeout = 20s, kPoll = 20ms;
+// A server that dies at once is not started again without end in no time.
+constexpr Duration kRestartPause = 200ms;
+
+TimePoint now() { return std::chrono::steady_clock::now(); }
+
+// One per disk; the file says which process and which device.
+class Instance {
+ public:
+  explicit Instance(const std::string& path) {
+    file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file_ < 0) throw Error("cannot open " + path + ": " + std::strerror(errno));
+  }
+  ~Instance() { close(file_); }
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  bool lock() { return flock(file_, LOCK_EX | LOCK_NB) == 0; }
+  void write(const std::string& text) {
+    if (ftruncate(file_, 0) || pwrite(file_, text.data(), text.size(), 0) < 0)
+      throw Error("cannot write the state of a disk's server: " +
+                  std::string(std::strerror(errno)));
+  }
+  std::string read() const {
+    char text[128];
+    const ssize_t got = pread(file_, text, sizeof text, 0);
+    return {text, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+  }
+
+ private:
+  int file_;
+};
+
+class Nbdkit {
+ public:
+  Nbdkit(const disk::Places& places, const std::string& path)
+      : socket_(places.nbd_socket), path_(path) {}
+
+  // Returns when it serves.
+  void start() {
+    unlink(socket_.c_str());
+    const std::string plugin =
+        std::filesystem::read_symlink("/proc/self/exe").replace_filename("specrep-disk-plugin.so");
+    const std::string parameter = "path=" + path_;
+    child_ = fork();
+    if (child_ < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
+    if (child_ == 0) {
+      sigset_t none;
+      sigemptyset(&none);
+      sigprocmask(SIG_SETMASK, &none, nullptr);
+      execlp("nbdkit", "nbdkit", "-f", "--exit-with-parent", "-t", "32", "-U", socket_.c_str(),
+             plugin.c_str(), parameter.c_str(), nullptr);
+      std::fprintf(stderr, "cannot start nbdkit: %s; apt-get install nbdkit\n",
+                   std::strerror(errno));
+      _exit(127);
+    }
+    for (const TimePoint deadline = now() + kReadyTimeout; access(socket_.c_str(), F_OK) != 0;) {
+      if (reaped()) throw Error("the server of " + path_ + " does not start", "its log says why");
+      if (now() > deadline) throw Error("the server of " + path_ + " is not ready in time");
+      std::this_thread::sleep_for(kPoll);
+    }
+  }
+  // Whether it has ended.
+  bool reaped() {
+    int status = 0;
+    if (child_ <= 0 || waitpid(child_, &status, WNOHANG) != child_) return child_ <= 0;
+    child_ = 0;
+    spdlog::warn("the server of {} ended, status {}", path_, status);
+    return true;
+  }
+  void stop() {
+    if (child_ <= 0) return;
+    kill(child_, SIGTERM);
+    waitpid(child_, nullptr, 0);
+    child_ = 0;
+  }
+
+ private:
+  const std::string socket_, path_;
+  pid_t child_ = 0;
+};
+
+// Until SIGTERM.
+void keep(Nbdkit& nbdkit, disk::NbdDevice& device, const sigset_t& signals) {
+  for (;;) {
+    const timespec wait{1, 0};
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal == SIGTERM || signal == SIGINT) return;
+    while (nbdkit.reaped()) {
+      std::this_thread::sleep_for(kRestartPause);
+      try {
+        nbdkit.start();
+        device.reconnect();
+        spdlog::info("the server runs again");
+      } catch (const Error& error) {
+        spdlog::error("{}", error.what());
+        nbdkit.stop();
+      }
+      if (sigset_t pending; sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) return;
+    }
+  }
+}
+
+// In the background. Says on `ready` which device it is.
+void serve(const disk::Places& places, const std::string& path, Instance& instance, int ready) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  Nbdkit nbdkit(places, path);
+  nbdkit.start();
+  std::optional<disk::NbdDevice> device;
+  try {
+    device.emplace(places.nbd_socket);
+    instance.write(std::to_string(getpid()) + " " + device->path() + "\n");
+  } catch (...) {
+    nbdkit.stop();
+    throw;
+  }
+  dprintf(ready, "%s\n", device->path().c_str());
+  close(ready);
+  spdlog::info("{} is served as {}", path, device->path());
+  keep(nbdkit, *device, signals);
+  // What is in dom0's page cache of the device; the guest's own writes do not go through it.
+  const int file = open(device->path().c_str(), O_RDONLY | O_CLOEXEC);
+  if (file >= 0) {
+    fsync(file);
+    close(file);
+  }
+  device->disconnect();
+  nbdkit.stop();
+  instance.write("");
+  spdlog::info("{} is not served any more", path);
+}
+
+int start(const disk::Places& places, const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(places.nbd_socket).parent_path(),
+                                      ignored);
+  std::filesystem::create_directories(kLogFolder, ignored);
+  Instance instance(places.lock);
+  const TimePoint deadline = now() + kReadyTimeout;
+  while (!instance.lock()) {
+    const std::string state = instance.read();
+    if (const auto space = state.find(' '); space != std::string::npos) {
+      std::printf("%s", state.substr(space + 1).c_str());
+      return 0;
+    }
+    if (now() > deadline) throw Error("another specrep-diskd of " + path + " is not ready");
+    std::this_thread::sleep_for(kPoll);
+  }
+  int ready[2];
+  if (pipe2(ready, O_CLOEXEC)) throw Error("no pipe: " + std::string(std::strerror(errno)));
+  const pid_t child = fork();
+  if (child < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
+  if (child == 0) {
+    close(ready[0]);
+    setsid();
+    const std::string log_path = std::string(kLogFolder) + "/disk-" + places.id + ".log";
+    const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(log >= 0 ? log : null, STDOUT_FILENO);
+    dup2(log >= 0 ? log : null, STDERR_FILENO);
+    int status = 0;
+    try {
+      serve(places, path, instance, ready[1]);
+    } catch (const Error& error) {
+      spdlog::error("{}", error.what());
+      dprintf(ready[1], "!%s%s%s; see %s\n", error.what(), error.advice().empty() ? "" : "; ",
+              error.advice().c_str(), log_path.c_str());
+      status = 1;
+    }
+    std::fflush(nullptr);
+    _exit(status);
+  }
+  close(ready[1]);
+  std::string said;
+  char part[256];
+  for (ssize_t got; (got = read(ready[0], part, sizeof part)) > 0;)
+    said.append(part, static_cast<std::size_t>(got));
+  if (said.empty()) throw Error("specrep-diskd ended without a word");
+  if (said[0] == '!') throw Error(said.substr(1, said.size() - 2));
+  std::printf("%s", said.c_str());
+  return 0;
+}
+
+int stop(const disk::Places& places, const std::string& path) {
+  if (access(places.lock.c_str(), F_OK) != 0) return 0;
+  Instance instance(places.lock);
+  const TimePoint deadline = now() + kStopTimeout;
+  bool told = false;
+  while (!instance.lock()) {
+    const pid_t pid = std::atoi(instance.read().c_str());
+    if (pid > 0 && !told) told = kill(pid, SIGTERM) == 0;
+    if (now() > deadline) throw Error("specrep-diskd of " + path + " does not end");
+    std::this_thread::sleep_for(kPoll);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Keeps a replicated disk served. Started by block-specrep.");
+  std::string path;
+  bool stopping = false;
+  app.add_option("PATH", path, "the disk, as the guest's configuration names it")->required();
+  app.add_flag("--stop", stopping, "stop serving it");
+  CLI11_PARSE(app, argc, argv);
+  tools::log_to_stderr();
+  try {
+    const disk::Places places(path);
+    return stopping ? stop(places, path) : start(places, path);
+  } catch (const Error& error) {
+    spdlog::error("{}", error.what());
+    if (!error.advice().empty()) spdlog::error("  {}", error.advice());
+  } catch (const std::exception& error) {
+    spdlog::error("internal error: {}", error.what());
+  }
+  return 1;
+}

@@ -132,7 +132,7 @@ int get_ready() {
     const std::uint64_t size_bytes = disk::open_backing(path)->size_bytes();
     if (record && record->role == disk::Record::Role::kCopy)
       throw Error(path + " is the copy of a disk whose guest runs on another host",
-                  "if that host is gone for good: specrep-disk promote " + path);
+                  "if that host is gone for good, remove " + places.record + " here, and start it");
     if (record && record->role == disk::Record::Role::kSyncing)
       throw Error(path + " is a copy that was not complete when its primary was lost",
                   "start the guest where its disk is complete");

@@ -137,7 +137,8 @@ int get_ready() {
     const std::uint64_t size_bytes = disk::open_backing(path)->size_bytes();
     if (record && record->role == disk::Record::Role::kCopy)
       throw Error(path + " is the copy of a disk whose guest runs on another host",
-                  "if that host is gone for good: specrep-disk promote " + path);
+                  "only if that host is gone for good: remove " + places.record +
+                      ", and the disk is this host's own");
     if (record && record->role == disk::Record::Role::kSyncing)
       throw Error(path + " is a copy that was not complete when its primary was lost",
                   "start the guest where its disk is complete");

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -30,6 +31,7 @@ using namespace std::chrono_literals;
 
 // So that chunks that are written all the time are not marked and cleared without end.
 constexpr auto kForgetInterval = 5s;
+constexpr std::uint32_t kPageBytes = 4096, kRequestBytesMax = 32 << 20;
 
 std::string path;
 
@@ -116,12 +118,15 @@ int config(const char* key, const char* value) {
 
 // The disk may be on the way by which dom0 gets memory free.
 void stay_in_memory() {
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
-    nbdkit_debug("mlockall: %s", std::strerror(errno));
-  std::ofstream("/proc/self/oom_score_adj") << -1000;
+  const auto warn = [](const char* what) {
+    nbdkit_error("warning: %s: %s; served all the same, but not when memory is short", what,
+                 std::strerror(errno));
+  };
+  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) warn("mlockall");
+  std::ofstream score("/proc/self/oom_score_adj");
+  if (!(score << -1000 << std::flush)) warn("oom_score_adj");
 #ifdef PR_SET_IO_FLUSHER
-  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
-    nbdkit_debug("PR_SET_IO_FLUSHER: %s", std::strerror(errno));
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)) warn("PR_SET_IO_FLUSHER");
 #endif
 }
 
@@ -132,7 +137,8 @@ int get_ready() {
     const std::uint64_t size_bytes = disk::open_backing(path)->size_bytes();
     if (record && record->role == disk::Record::Role::kCopy)
       throw Error(path + " is the copy of a disk whose guest runs on another host",
-                  "if that host is gone for good, remove " + places.record + " here, and start it");
+                  "only if that host is gone for good: remove " + places.record +
+                      ", and the disk is this host's own");
     if (record && record->role == disk::Record::Role::kSyncing)
       throw Error(path + " is a copy that was not complete when its primary was lost",
                   "start the guest where its disk is complete");
@@ -147,8 +153,9 @@ int get_ready() {
 
 int after_fork() {
   return guarded([] {
-    server = std::make_unique<Server>(*record);
+    // First, since threads inherit it.
     stay_in_memory();
+    server = std::make_unique<Server>(*record);
   });
 }
 
@@ -157,6 +164,14 @@ void cleanup() { server.reset(); }
 void* open_handle(int) { return NBDKIT_HANDLE_NOT_NEEDED; }
 
 std::int64_t get_size(void*) { return static_cast<std::int64_t>(record->size_bytes); }
+
+int block_size(void*, std::uint32_t* minimum, std::uint32_t* preferred, std::uint32_t* maximum) {
+  return guarded([&] {
+    *minimum = disk::sector_bytes(path);
+    *preferred = std::max(*minimum, kPageBytes);
+    *maximum = kRequestBytesMax;
+  });
+}
 
 int yes(void*) { return 1; }
 int native(void*) { return NBDKIT_FUA_NATIVE; }
@@ -193,6 +208,7 @@ nbdkit_plugin describe() {
   plugin.cleanup = cleanup;
   plugin.open = open_handle;
   plugin.get_size = get_size;
+  plugin.block_size = block_size;
   plugin.can_write = yes;
   plugin.can_flush = yes;
   plugin.can_trim = yes;

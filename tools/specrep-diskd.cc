@@ -2,9 +2,11 @@
 // a device of the kernel's nbd driver, and starts it again when it dies. Started by block-specrep.
 //
 //   specrep-diskd PATH          prints the device, /dev/nbdN, and goes to the background; for a
-//   disk
-//                               that is served already, only prints it
+//                               disk that is served already, only prints it
 //   specrep-diskd --stop PATH   stops that, and returns when it has ended
+//
+// When this is killed, so is nbdkit, and the guest waits for ten minutes. Started again by hand it
+// finds the device, and the guest goes on.
 //
 // It logs to /var/log/specrep/disk-ID.log.
 
@@ -24,6 +26,7 @@
 #include <thread>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/disk/backing.h"
 #include "libspecrep/disk/nbd_device.h"
 #include "libspecrep/disk/record.h"
 #include "libspecrep/error.h"
@@ -36,8 +39,11 @@ using namespace std::chrono_literals;
 
 constexpr const char* kLogFolder = "/var/log/specrep";
 constexpr Duration kReadyTimeout = 10s, kStopTimeout = 20s, kPoll = 20ms;
-// A server that dies at once is not started again without end in no time.
-constexpr Duration kRestartPause = 200ms;
+// A server that does not start is tried again, more and more seldom.
+constexpr Duration kRestartPause = 200ms, kRestartPauseMax = 5s;
+constexpr timespec kLook{1, 0}, kShortLook{0, 50'000'000};
+// See NbdDevice::reconnect().
+constexpr int kReconnects = 3;
 
 TimePoint now() { return std::chrono::steady_clock::now(); }
 
@@ -117,23 +123,43 @@ class Nbdkit {
   pid_t child_ = 0;
 };
 
+// Whether to end.
+bool wait(const sigset_t& signals, const timespec& time) {
+  const int signal = sigtimedwait(&signals, nullptr, &time);
+  return signal == SIGTERM || signal == SIGINT;
+}
+
+// Starts the server until it serves; false: is to end.
+bool restart(Nbdkit& nbdkit, disk::NbdDevice& device, const sigset_t& signals) {
+  for (Duration pause = kRestartPause;; pause = std::min(2 * pause, kRestartPauseMax)) {
+    for (const TimePoint due = now() + pause; now() < due;)
+      if (wait(signals, kShortLook)) return false;
+    try {
+      nbdkit.start();
+      device.reconnect();
+      spdlog::info("the server runs again");
+      return true;
+    } catch (const Error& error) {
+      spdlog::error("{}", error.what());
+      nbdkit.stop();
+    }
+  }
+}
+
 // Until SIGTERM.
 void keep(Nbdkit& nbdkit, disk::NbdDevice& device, const sigset_t& signals) {
-  for (;;) {
-    const timespec wait{1, 0};
-    const int signal = sigtimedwait(&signals, nullptr, &wait);
-    if (signal == SIGTERM || signal == SIGINT) return;
-    while (nbdkit.reaped()) {
-      std::this_thread::sleep_for(kRestartPause);
+  int reconnects = kReconnects;  // also of a device that was found
+  while (!wait(signals, kLook)) {
+    if (nbdkit.reaped()) {
+      if (!restart(nbdkit, device, signals)) return;
+      reconnects = kReconnects;
+    } else if (reconnects > 0) {
+      --reconnects;
       try {
-        nbdkit.start();
         device.reconnect();
-        spdlog::info("the server runs again");
       } catch (const Error& error) {
-        spdlog::error("{}", error.what());
-        nbdkit.stop();
+        spdlog::warn("{}", error.what());
       }
-      if (sigset_t pending; sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) return;
     }
   }
 }
@@ -144,11 +170,15 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&signals, signal);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // whoever waits for the device may have been killed
+  // Without this process nobody starts the server again. The server inherits it.
+  std::ofstream score("/proc/self/oom_score_adj");
+  if (!(score << -1000 << std::flush)) spdlog::warn("this may be killed when memory is short");
   Nbdkit nbdkit(places, path);
   nbdkit.start();
   std::optional<disk::NbdDevice> device;
   try {
-    device.emplace(places.nbd_socket);
+    device.emplace(path, places.nbd_socket, disk::sector_bytes(path));
     instance.write(std::to_string(getpid()) + " " + device->path() + "\n");
   } catch (...) {
     nbdkit.stop();
@@ -159,7 +189,8 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
   spdlog::info("{} is served as {}", path, device->path());
   keep(nbdkit, *device, signals);
   // What is in dom0's page cache of the device; the guest's own writes do not go through it.
-  const int file = open(device->path().c_str(), O_RDONLY | O_CLOEXEC);
+  // Without a server that would wait for ten minutes.
+  const int file = nbdkit.reaped() ? -1 : open(device->path().c_str(), O_RDONLY | O_CLOEXEC);
   if (file >= 0) {
     fsync(file);
     close(file);
@@ -186,6 +217,7 @@ int start(const disk::Places& places, const std::string& path) {
     if (now() > deadline) throw Error("another specrep-diskd of " + path + " is not ready");
     std::this_thread::sleep_for(kPoll);
   }
+  instance.write("");  // of one that was killed
   int ready[2];
   if (pipe2(ready, O_CLOEXEC)) throw Error("no pipe: " + std::string(std::strerror(errno)));
   const pid_t child = fork();
@@ -223,7 +255,7 @@ int start(const disk::Places& places, const std::string& path) {
 }
 
 int stop(const disk::Places& places, const std::string& path) {
-  if (access(places.lock.c_str(), F_OK) != 0) return 0;
+  if (access(places.lock.c_str(), F_OK) != 0) return 0;  // never served since the host started
   Instance instance(places.lock);
   const TimePoint deadline = now() + kStopTimeout;
   bool told = false;
@@ -233,7 +265,19 @@ int stop(const disk::Places& places, const std::string& path) {
     if (now() > deadline) throw Error("specrep-diskd of " + path + " does not end");
     std::this_thread::sleep_for(kPoll);
   }
+  // Of one that was killed.
+  if (const auto left = disk::NbdDevice::find(path)) disk::NbdDevice::disconnect(*left);
   return 0;
+}
+
+// libxl runs hotplug scripts with the environment of whoever started the guest, be it a cron job.
+void complete_path() {
+  const char* old = std::getenv("PATH");
+  setenv("PATH",
+         (std::string(old ? old : "") +
+          ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+             .c_str(),
+         1);
 }
 
 }  // namespace
@@ -246,6 +290,7 @@ int main(int argc, char** argv) {
   app.add_flag("--stop", stopping, "stop serving it");
   CLI11_PARSE(app, argc, argv);
   tools::log_to_stderr();
+  complete_path();
   try {
     const disk::Places places(path);
     return stopping ? stop(places, path) : start(places, path);

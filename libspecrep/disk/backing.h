@@ -26,4 +26,7 @@ class Backing {
 // A file, an LVM volume or another block device. It must exist; nobody else may write to it.
 std::unique_ptr<Backing> open_backing(const std::string& path);
 
+// The unit in which a guest must be shown such a disk: partition tables count in it. 512 for files.
+std::uint32_t sector_bytes(const std::string& path);
+
 }  // namespace specrep::disk

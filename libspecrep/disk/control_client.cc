@@ -1,6 +1,7 @@
 #include "libspecrep/disk/control_client.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kAskTimeout = 2s;
 constexpr Duration kAttachTimeout = 15s;  // it connects to the backup meanwhile
+constexpr timeval kConnectTimeout{2, 0};  // others may be waiting to be served
 
 }  // namespace
 
@@ -26,6 +28,7 @@ ControlClient::ControlClient(const Places& places) : path_(places.control_socket
   std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
   socket_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket_ < 0 ||
+      setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &kConnectTimeout, sizeof kConnectTimeout) != 0 ||
       connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
     if (socket_ >= 0) close(socket_);

@@ -124,4 +124,14 @@ std::unique_ptr<Backing> open_backing(const std::string& path) {
   return std::make_unique<FileBacking>(path);
 }
 
+std::uint32_t sector_bytes(const std::string& path) {
+  // For reading alone, so that udev does not look at the disk when it is closed.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw Error("opening " + path + ": " + std::strerror(errno));
+  int bytes = 0;
+  const bool is_device = ioctl(file, BLKSSZGET, &bytes) == 0 && bytes > 0;
+  close(file);
+  return is_device ? static_cast<std::uint32_t>(bytes) : 512;
+}
+
 }  // namespace specrep::disk

@@ -11,9 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -31,7 +32,6 @@ constexpr std::uint64_t kDeadServerSeconds = 600;
 // After this the driver looks whether a request was lost with an old server. It has no other way to
 // learn that, and the default of 30 s is what the guest would wait.
 constexpr unsigned kRequestTimeoutMs = 1000;
-constexpr std::uint64_t kBlockBytes = 4096;
 constexpr timeval kHandshakeTimeout{5, 0};
 
 // https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md, "Fixed newstyle negotiation".
@@ -134,6 +134,10 @@ class Command {
   void add(int attribute, std::uint64_t value) {
     check(nla_put_u64(message_.get(), attribute, value), "asking");
   }
+  // By this name a later process finds the device, and only with it the driver reconnects.
+  void add_disk(const std::string& disk) {
+    check(nla_put_string(message_.get(), NBD_ATTR_BACKEND_IDENTIFIER, disk.c_str()), "asking");
+  }
   void add_index(unsigned index) {
     check(nla_put_u32(message_.get(), NBD_ATTR_INDEX, index), "asking");
   }
@@ -177,39 +181,61 @@ class Command {
 
 }  // namespace
 
-NbdDevice::NbdDevice(const std::string& socket_path) : socket_path_(socket_path) {
+NbdDevice::NbdDevice(const std::string& disk, const std::string& socket_path,
+                     std::uint32_t sector_bytes)
+    : disk_(disk), socket_path_(socket_path) {
   load_driver();
+  if (const auto left = find(disk)) {
+    index_ = *left;
+    reconnect();
+    return;
+  }
   const Connection connection = connect_to(socket_path_);
   Command command(NBD_CMD_CONNECT);
   command.add(NBD_ATTR_SIZE_BYTES, connection.size_bytes);
-  // Smaller where a whole number of larger ones would not make the disk.
-  command.add(NBD_ATTR_BLOCK_SIZE_BYTES,
-              connection.size_bytes % kBlockBytes == 0 ? kBlockBytes : 512);
+  command.add(NBD_ATTR_BLOCK_SIZE_BYTES, sector_bytes);
   command.add(NBD_ATTR_SERVER_FLAGS, connection.flags);
   // With a time here a server that is only slow would have its connection killed.
   command.add(NBD_ATTR_TIMEOUT, 0);
   command.add(NBD_ATTR_DEAD_CONN_TIMEOUT, kDeadServerSeconds);
+  command.add_disk(disk_);
   command.add_socket(connection.socket->get());
   const auto index = command.run();
   if (!index) throw Error("the kernel's nbd driver does not say which device it made");
   index_ = *index;
-  std::ofstream("/sys/block/nbd" + std::to_string(index_) + "/queue/io_timeout")
-      << kRequestTimeoutMs << std::flush;
+  std::ofstream timeout("/sys/block/nbd" + std::to_string(index_) + "/queue/io_timeout");
+  if (!(timeout << kRequestTimeoutMs << std::flush)) {
+    disconnect();
+    throw Error("cannot set the request timeout of " + path());
+  }
+}
+
+std::optional<unsigned> NbdDevice::find(const std::string& disk) {
+  std::error_code error;
+  for (const auto& device : std::filesystem::directory_iterator("/sys/block", error)) {
+    unsigned index = 0;
+    if (std::sscanf(device.path().filename().c_str(), "nbd%u", &index) != 1) continue;
+    std::ifstream file(device.path() / "backend");
+    std::string name;
+    if (std::getline(file, name) && name == disk) return index;
+  }
+  return {};
 }
 
 void NbdDevice::reconnect() {
   const Connection connection = connect_to(socket_path_);
   Command command(NBD_CMD_RECONFIGURE);
   command.add_index(index_);
+  command.add_disk(disk_);
   // Neither a size (newer kernels freeze the queue for it, which waits for the lost requests) nor a
   // timeout (it would set the request timer back).
   command.add_socket(connection.socket->get());
   command.run();
 }
 
-void NbdDevice::disconnect() {
+void NbdDevice::disconnect(unsigned index) {
   Command command(NBD_CMD_DISCONNECT);
-  command.add_index(index_);
+  command.add_index(index);
   command.run();
 }
 

@@ -166,6 +166,18 @@ BOOST_AUTO_TEST_CASE(what_is_asked_out_of_place_is_an_error) {
   BOOST_CHECK_THROW(client.ask(), Error);
 }
 
+BOOST_AUTO_TEST_CASE(who_waits_too_long_to_be_served_is_told_so) {
+  Served served;
+  const Places places(served.folder / "there");
+  std::vector<std::unique_ptr<ControlClient>> others;
+  BOOST_CHECK_THROW(
+      for (int i = 0; i < 10; ++i) others.push_back(std::make_unique<ControlClient>(places)),
+      Error);
+  BOOST_TEST(others.size() >= 1u);
+  others.clear();
+  BOOST_CHECK_NO_THROW(ControlClient{places});
+}
+
 // nbdkit with the plugin, as specrep-diskd starts it.
 struct Nbdkit {
   explicit Nbdkit(const std::string& path) {
@@ -211,7 +223,7 @@ BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
   {
     Nbdkit nbdkit(disk);
     BOOST_REQUIRE(nbdkit.pid > 0);
-    BOOST_TEST(nbdkit.io("-c 'write -P 7 1M 64k' -c flush -c 'write -P 9 3M 8k'"
+    BOOST_TEST(nbdkit.io("-c 'write -P 7 1M 64k' -c flush -c 'write -f -P 9 3M 8k'"
                          " -c 'discard 1M 4k' -c 'write -z 3M 4k'") == 0);
     BOOST_TEST(nbdkit.io("-c 'read -P 0 1M 4k' -c 'read -P 7 1052672 4k' -c 'read -P 9 3149824 4k'"
                          " -c 'read -P 0 3M 4k'") == 0);
@@ -227,6 +239,19 @@ BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
     BOOST_TEST(again.io("-c 'read -P 7 1052672 4k'") == 0);
     ControlClient client{Places(disk)};
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_sees_the_sectors_of_its_disk) {
+  Folder folder;
+  const std::string disk = folder / "here", said = folder / "said";
+  BOOST_TEST(sector_bytes(disk) == 512u);
+  BOOST_CHECK_THROW(sector_bytes(folder / "none"), Error);
+  Nbdkit nbdkit(disk);
+  BOOST_REQUIRE(std::system(("qemu-nbd --list -k " + nbdkit.socket + " >" + said).c_str()) == 0);
+  const std::string list = content(said);
+  BOOST_TEST(list.find("( flush fua trim zeroes df multi )") != std::string::npos, list);
+  BOOST_TEST(list.find("min block: 512\n") != std::string::npos, list);
+  BOOST_TEST(list.find("opt block: 4096\n") != std::string::npos, list);
 }
 
 BOOST_AUTO_TEST_CASE(a_copy_is_not_served) {

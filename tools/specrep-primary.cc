@@ -315,6 +315,7 @@ std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
     peer.attach.set_pre_shared_key(key.data(), key.size());
     peer.attach.set_heartbeat_interval_ms(config.at("heartbeat_ms"));
     peer.attach.set_heartbeat_timeout_ms(config.at("timeout_ms"));
+    peer.attach.set_resync_bytes_per_s(config.value("disk_rate_mib", std::uint64_t{0}) << 20);
     peers.push_back(std::move(peer));
   }
   return std::make_unique<disk::ServedDisks>(

@@ -51,6 +51,7 @@ struct Options {
   std::optional<std::string> ssh_command;
   std::string netbuf_script = program_path("specrep-netbuf");
   int buffer_mib = 32;
+  int disk_rate_mib = 0;
   std::string arbiter;
   std::string yield = "primary";
   std::optional<int> watchdog_s;
@@ -104,6 +105,11 @@ void describe(CLI::App& app, Options& options) {
          "output that is held back at most, for each network interface and epoch, in MiB [32]")
       ->type_name("MIB")
       ->check(CLI::Range(1, 1024));
+  app.add_option("--disk-rate", options.disk_rate_mib,
+                 "how much of each disk is copied at most while the backup misses some of it, in "
+                 "MiB/s; 0: as much as the link takes [0]")
+      ->type_name("MIB")
+      ->check(CLI::Range(0, 100'000));
   app.add_option("--arbiter", options.arbiter,
                  "who decides which host goes on when they have lost each other: "
                  "etcd:http://HOST:2379[,...] or file:/SHARED/FOLDER")
@@ -301,6 +307,7 @@ int protect(int argc, char** argv) {
       {"network_buffer", !options.no_network_buffer},
       {"netbuf_script", options.netbuf_script},
       {"buffer_mib", options.buffer_mib},
+      {"disk_rate_mib", options.disk_rate_mib},
   };
   if (options.max_delay_ms) configuration["max_delay_ms"] = *options.max_delay_ms;
   if (options.max_overhead_percent)

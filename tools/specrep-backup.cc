@@ -254,7 +254,7 @@ std::unique_ptr<disk::LinkCopies> keep_disks(const wire::Protect& agreed,
     throw Error("the primary wants this host to keep " +
                 std::to_string(agreed.disk_staging_bytes_max() >> 20) + " MiB of a disk's writes");
   return std::make_unique<disk::LinkCopies>(
-      disks, agreed.disk_staging_bytes_max(),
+      disks, agreed.disk_staging_bytes_max(), agreed.disk_durable(),
       std::chrono::milliseconds(agreed.heartbeat_interval_ms()), kDiskConnectTimeout,
       [&signals] { signals.wake(); });
 }

@@ -52,6 +52,7 @@ struct Options {
   std::string netbuf_script = program_path("specrep-netbuf");
   int buffer_mib = 32;
   int disk_rate_mib = 0;
+  bool disk_durable = false;
   std::string arbiter;
   std::string yield = "primary";
   std::optional<int> watchdog_s;
@@ -110,6 +111,9 @@ void describe(CLI::App& app, Options& options) {
                  "MiB/s; 0: as much as the link takes [0]")
       ->type_name("MIB")
       ->check(CLI::Range(0, 100'000));
+  app.add_flag("--disk-durable", options.disk_durable,
+               "a write of a disk counts as held by the backup when it is on stable storage "
+               "there, so that both hosts may lose their power");
   app.add_option("--arbiter", options.arbiter,
                  "who decides which host goes on when they have lost each other: "
                  "etcd:http://HOST:2379[,...] or file:/SHARED/FOLDER")
@@ -246,6 +250,7 @@ void agree_with_backup(FarSide& far_side, const Options& options, const xen::Dom
   request.set_fencing_generation(generation);
   request.set_backup_yields(options.yield == "backup");
   request.set_disk_staging_bytes_max(kDiskStagingBytesMax);
+  request.set_disk_durable(options.disk_durable);
   nlohmann::json disks = nlohmann::json::array();
   for (const std::string& path : disk_paths) {
     const wire::PreSharedKey disk_key = wire::make_pre_shared_key();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "libspecrep/disk/journal.h"
 #include "libspecrep/disk/record.h"
 #include "libspecrep/disk/source.h"
 #include "libspecrep/disk/target.h"
@@ -60,10 +61,11 @@ Need compare(const Record& primary, const std::optional<Record>& here);
 // be from others.
 class TargetEnd {
  public:
-  // Opens the disk. `path`: as for SourceEnd. `changed` is called, from any thread, when held() may
-  // have grown or failure() has come; it may wake somebody, and must not call this object, which
-  // waits for it. link must outlive this. Throws Error.
-  TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
+  // Opens the disk. `path`: as for SourceEnd. durable: a write is held when it is on this host's
+  // stable storage. `changed` is called, from any thread, when held() may have grown or failure()
+  // has come; it may wake somebody, and must not call this object, which waits for it. link must
+  // outlive this. Throws Error.
+  TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max, bool durable,
             std::function<void()> changed);
 
   // Serves until the link is lost, which is no failure by itself (what is held is held), or stop()
@@ -83,12 +85,14 @@ class TargetEnd {
  private:
   void greet(const wire::Message& message);
   void dispatch(wire::Message message);
+  void sync_journal();
   void report();
   void complete();
 
   const std::string path_;
   const Places places_;
   wire::Link& link_;
+  const bool durable_;
   const std::function<void()> changed_;
   std::atomic<bool> over_ = false;
   mutable std::mutex mutex_;
@@ -99,6 +103,8 @@ class TargetEnd {
   std::uint64_t told_held_ = 0, told_durable_ = 0;
   std::optional<std::uint64_t> complete_at_;  // when this is on stable storage, the copy is whole
   std::optional<Target> target_;
+  std::optional<Journal> journal_;  // once epochs have begun, and of run()'s thread alone
+  std::uint64_t held_ = 0;
 };
 
 }  // namespace specrep::disk

@@ -30,7 +30,7 @@ std::string reason_of(const Error& error) {
 
 }  // namespace
 
-LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max,
+LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max, bool durable,
                        Duration heartbeat_interval, Duration connect_timeout,
                        std::function<void()> changed) {
   for (const Disk& disk : disks) {
@@ -46,7 +46,7 @@ LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes
       try {
         auto link = copy->listener->accept(heartbeat_interval, connect_timeout);
         auto end =
-            std::make_unique<TargetEnd>(copy->path, *link, staging_bytes_max,
+            std::make_unique<TargetEnd>(copy->path, *link, staging_bytes_max, durable,
                                         [owner = copy.get(), changed] { owner->tell(changed); });
         TargetEnd* const serving = end.get();
         {

@@ -20,9 +20,9 @@ class LinkCopies final : public replica::DiskCopies {
     std::string path;
     wire::PreSharedKey key;
   };
-  // Waits at a port for each disk. `changed` is called from any thread when hold() may have
-  // changed; it must not call this object. Throws Error.
-  LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max,
+  // Waits at a port for each disk. durable: see TargetEnd. `changed` is called from any thread when
+  // hold() may have changed; it must not call this object. Throws Error.
+  LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max, bool durable,
              Duration heartbeat_interval, Duration connect_timeout, std::function<void()> changed);
   // Ends all links.
   ~LinkCopies() override;

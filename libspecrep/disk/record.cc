@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "libspecrep/disk/journal.h"
 #include "libspecrep/error.h"
 
 namespace specrep::disk {
@@ -92,6 +93,7 @@ Places::Places(const std::string& path) {
     if (c == '/') c = '!';
   record = state_folder() + id + ".json";
   bitmap = state_folder() + id + ".bitmap";
+  journal = state_folder() + id + ".journal";
   nbd_socket = run_folder() + id + ".nbd";
   control_socket = run_folder() + id + ".control";
   lock = run_folder() + id + ".lock";
@@ -112,6 +114,7 @@ std::optional<Record> load_record(const Places& places) {
     record.role = role_from(text.at("role"));
     record.generation = from_hex(text.at("generation"));
     if (text.contains("base")) record.base = from_hex(text.at("base"));
+    record.open = text.value("open", false);
     record.size_bytes = text.at("size_bytes");
     return record;
   } catch (const std::exception& error) {
@@ -125,6 +128,7 @@ void save_record(const Places& places, const Record& record) {
   json text = {{"version", kVersion},
                {"role", to_string(record.role)},
                {"generation", to_hex(record.generation)},
+               {"open", record.open},
                {"size_bytes", record.size_bytes}};
   if (record.base) text["base"] = to_hex(*record.base);
   std::error_code error;
@@ -140,15 +144,29 @@ void save_record(const Places& places, const Record& record) {
   sync_path(state_folder());
 }
 
-void promote(const Places& places) {
-  auto record = load_record(places);
+void make_own(const Places& places, Record record) {
+  record.base = record.generation;
+  record.generation = make_generation();
+  record.role = Record::Role::kOwn;
+  record.open = false;
+  save_record(places, record);
+}
+
+void promote(const std::string& path) {
+  const Places places(path);
+  const auto record = load_record(places);
   if (!record) throw Error("this host has no copy of the disk " + places.id);
   if (record->role == Record::Role::kSyncing)
     throw Error("the copy of the disk " + places.id + " was not complete: it cannot be used");
-  record->base = record->generation;
-  record->generation = make_generation();
-  record->role = Record::Role::kOwn;
-  save_record(places, *record);
+  if (record->open) {
+    if (!Journal::exists(places))
+      throw Error("this host went down while it wrote to the copy " + path +
+                      ": writes that the guest had flushed may be missing in it",
+                  "protect the guest again, and the copy gets all; with --disk-durable this "
+                  "host's power may fail as well");
+    Journal::replay(places, *open_backing(path));
+  }
+  make_own(places, *record);
 }
 
 }  // namespace specrep::disk

@@ -21,6 +21,7 @@ struct Places {
   std::string id;              // dev!vg0!web1
   std::string record;          // /var/lib/specrep/disk/ID.json
   std::string bitmap;          // /var/lib/specrep/disk/ID.bitmap
+  std::string journal;         // /var/lib/specrep/disk/ID.journal, see Journal
   std::string nbd_socket;      // /run/specrep/disk/ID.nbd
   std::string control_socket;  // /run/specrep/disk/ID.control
   std::string lock;            // /run/specrep/disk/ID.lock, held by its server
@@ -34,6 +35,9 @@ struct Record {
     kCopy,     // follows the other host's
   };
   Role role = Role::kOwn;
+  // Of a copy: being written to. After this host went down like this, the disk may have later
+  // writes and miss earlier ones that a guest had flushed.
+  bool open = false;
   Generation generation{};
   std::optional<Generation> base;  // the one before, if any
   std::uint64_t size_bytes = 0;
@@ -45,7 +49,10 @@ std::optional<Record> load_record(const Places& places);
 void save_record(const Places& places, const Record& record);
 
 // Makes a copy this host's own, with a new generation: its guest starts here. Only for whoever
-// knows that it may, and that all that was committed has been applied.
-void promote(const Places& places);
+// knows that it may. A copy that was open when this host went down gets what its journal holds.
+// `path`: of the disk, that nobody uses. Throws Error when there is no complete copy.
+void promote(const std::string& path);
+// The same for whoever has written to the copy and knows that it has all.
+void make_own(const Places& places, Record record);
 
 }  // namespace specrep::disk

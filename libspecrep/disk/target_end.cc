@@ -12,6 +12,8 @@ namespace {
 
 // The link says by itself when it closes; whether the primary lives is the memory link's business.
 constexpr auto kLook = std::chrono::seconds(1);
+// Messages; each has a quarter of a MiB at most.
+constexpr int kReportEvery = 32;
 // A copy of which nothing is known yet; no disk has it.
 constexpr Generation kUnknown{};
 
@@ -53,10 +55,11 @@ Need compare(const Record& primary, const std::optional<Record>& here) {
 }
 
 TargetEnd::TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
-                     std::function<void()> changed)
+                     bool durable, std::function<void()> changed)
     : path_(std::move(path)),
       places_(path_),
       link_(link),
+      durable_(durable),
       changed_(std::move(changed)),
       backing_(open_backing(path_)) {
   target_.emplace(*backing_, staging_bytes_max, [this] {
@@ -69,9 +72,15 @@ void TargetEnd::run() {
   try {
     while (!over_) {
       auto event = link_.wait(std::chrono::steady_clock::now() + kLook);
-      if (event.closed) return;
-      if (event.message) dispatch(std::move(*event.message));
+      // What has come together goes on stable storage together.
+      for (int more = kReportEvery; event.message; --more) {
+        dispatch(std::move(*event.message));
+        if (more == 0) break;
+        event = link_.wait(TimePoint());
+      }
+      sync_journal();
       report();
+      if (event.closed) return;
     }
   } catch (const Error& error) {
     {
@@ -112,6 +121,7 @@ void TargetEnd::greet(const wire::Message& message) {
   // Until the primary has noted, on its stable storage, that it has all to send.
   if (need == Need::kAll) record_->generation = kUnknown;
   save_record(places_, *record_);
+  Journal::remove(places_);  // what it had is sent again
   link_.send(std::move(ready));
 }
 
@@ -121,7 +131,10 @@ void TargetEnd::dispatch(wire::Message message) {
   if (!record_) return greet(message);
   if (message.envelope.has_failure())
     throw wire::to_error(message.envelope.failure(), "the primary");
-  if (message.envelope.has_disk_epochs_begin()) return target_->keep_aside();
+  if (message.envelope.has_disk_epochs_begin()) {
+    if (durable_ && !journal_) journal_.emplace(places_);
+    return target_->keep_aside();
+  }
   if (!message.envelope.has_disk_write())
     throw wire::ProtocolError("the primary sent a message that has no place on a disk's link");
   if (record_->generation == kUnknown) {
@@ -129,8 +142,25 @@ void TargetEnd::dispatch(wire::Message message) {
     save_record(places_, *record_);
   }
   const wire::DiskWrite& header = message.envelope.disk_write();
-  target_->receive(
-      {header.number(), {header.offset(), header.length()}, std::move(message.payload)});
+  Write write{header.number(), {header.offset(), header.length()}, std::move(message.payload)};
+  if (journal_) journal_->append(write);
+  target_->receive(std::move(write));
+  if (!journal_) held_ = target_->held();
+}
+
+// Without the lock, since it takes as long as the host's storage does.
+void TargetEnd::sync_journal() {
+  std::uint64_t reached = 0, durable = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!journal_ || !target_) return;
+    reached = target_->held();
+    durable = target_->durable();
+  }
+  journal_->sync();
+  journal_->forget(durable);
+  const std::lock_guard lock(mutex_);
+  held_ = reached;
 }
 
 void TargetEnd::report() {
@@ -138,7 +168,7 @@ void TargetEnd::report() {
   {
     const std::lock_guard lock(mutex_);
     if (!record_ || !target_) return;
-    const std::uint64_t held = target_->held(), durable = target_->durable();
+    const std::uint64_t held = held_, durable = target_->durable();
     if (complete_at_ && durable >= *complete_at_) complete();
     if (held == told_held_ && durable == told_durable_) return;
     told_held_ = held;
@@ -154,6 +184,7 @@ void TargetEnd::report() {
 void TargetEnd::complete() {
   complete_at_.reset();
   record_->role = Record::Role::kCopy;
+  record_->open = true;
   record_->generation = primary_.generation;
   save_record(places_, *record_);
   if (!std::filesystem::exists(places_.bitmap)) return;
@@ -166,7 +197,7 @@ void TargetEnd::complete() {
 
 std::uint64_t TargetEnd::held() const {
   const std::lock_guard lock(mutex_);
-  return target_ ? target_->held() : 0;
+  return target_ ? held_ : 0;
 }
 
 std::optional<std::string> TargetEnd::failure() const {
@@ -186,9 +217,12 @@ std::uint64_t TargetEnd::activate() {
   over_ = true;
   const std::uint64_t dropped = target_->activate();
   if (complete_at_) complete();
+  if (!record_ || record_->role != Record::Role::kCopy)
+    throw Error("the copy of the disk " + path_ + " was not complete: it cannot be used");
   target_.reset();
   backing_.reset();  // for its server
-  promote(places_);
+  make_own(places_, *record_);
+  Journal::remove(places_);
   return dropped;
 }
 
@@ -197,6 +231,10 @@ void TargetEnd::settle() {
   if (!target_) return;
   target_->settle();
   if (complete_at_) complete();
+  if (!record_ || !record_->open) return;
+  record_->open = false;
+  save_record(places_, *record_);
+  Journal::remove(places_);
 }
 
 }  // namespace specrep::disk

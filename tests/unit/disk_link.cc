@@ -85,10 +85,10 @@ struct Pair {
   }
   ~Pair() { unsetenv("SPECREP_DISK_STATE"); }
 
-  std::unique_ptr<LinkCopies> wait() {
+  std::unique_ptr<LinkCopies> wait(bool durable = false) {
     key = wire::make_pre_shared_key();
     return std::make_unique<LinkCopies>(std::vector<LinkCopies::Disk>{{there.disk, key}}, 16 * kMib,
-                                        50ms, 10s, [] {});
+                                        durable, 50ms, 10s, [] {});
   }
   std::optional<Record> kept() const { return load_record(Places(there.disk)); }
 
@@ -205,6 +205,133 @@ BOOST_AUTO_TEST_CASE(a_copy_that_was_not_complete_is_not_activated_and_is_comple
   copies->settle();
   BOOST_TEST((pair.here.content() == pair.there.content()));
   primary.detach();
+}
+
+// What is left of the backup's host when its power goes at this moment, put back in its place.
+class Crash {
+ public:
+  explicit Crash(const Host& host) : host_(host), saved_("crashed") {
+    fs::copy(host.folder, saved_.folder, fs::copy_options::recursive | overwrite);
+  }
+  void restore() {
+    fs::remove_all(host_.folder);
+    fs::copy(saved_.folder, host_.folder, fs::copy_options::recursive | overwrite);
+  }
+
+ private:
+  static constexpr auto overwrite = fs::copy_options::overwrite_existing;
+  const Host& host_;
+  Host saved_;
+};
+
+BOOST_AUTO_TEST_CASE(a_durable_copy_survives_its_own_host) {
+  Pair pair;
+  std::optional<Crash> crash;
+  {
+    Primary primary(pair.here, pair.record);
+    auto copies = pair.wait(true);
+    primary.attach(*copies, pair.key, pair.there.disk);
+    const std::vector<std::uint64_t> marks = {primary.source.begin_epochs()};
+    while (!copies->hold(marks)) std::this_thread::sleep_for(1ms);
+    copies->commit(marks);
+    for (int i = 0; i < 1000 && pair.kept()->role != Record::Role::kCopy; ++i)
+      std::this_thread::sleep_for(1ms);
+    BOOST_TEST(pair.kept()->open);
+    primary.write(100, 2 * kMib, 'a');
+    primary.source.zero({kMib, 4096}, false);
+    primary.write(kMib + 10, 10, 'b');
+    primary.source.flush();
+    BOOST_TEST(pair.there.content()[100] == 0);  // of an epoch that is not committed
+    crash.emplace(pair.there);
+    primary.detach();
+  }
+  crash->restore();
+  promote(pair.there.disk);
+  BOOST_TEST((pair.there.content() == pair.here.content()));
+  BOOST_TEST((pair.kept()->role == Record::Role::kOwn));
+  BOOST_TEST(!pair.kept()->open);
+  BOOST_TEST(!Journal::exists(Places(pair.there.disk)));
+}
+
+BOOST_AUTO_TEST_CASE(a_copy_that_was_open_when_its_host_went_down_is_not_promoted) {
+  Pair pair;
+  std::optional<Crash> crash;
+  Primary primary(pair.here, pair.record);
+  {
+    auto copies = pair.wait();
+    primary.attach(*copies, pair.key, pair.there.disk);
+    commit_all(*copies, primary);
+    for (int i = 0; i < 1000 && pair.kept()->role != Record::Role::kCopy; ++i)
+      std::this_thread::sleep_for(1ms);
+    crash.emplace(pair.there);
+    primary.write(100, 10, 'a');
+    copies->settle();
+    primary.detach();
+  }
+  BOOST_TEST(!pair.kept()->open);  // closed in order: it may be
+  crash->restore();
+  BOOST_CHECK_THROW(promote(pair.there.disk), Error);
+  // It gets all when it is followed again.
+  auto copies = pair.wait();
+  primary.attach(*copies, pair.key, pair.there.disk);
+  commit_all(*copies, primary);
+  copies->settle();
+  primary.detach();
+  promote(pair.there.disk);
+  BOOST_TEST((pair.there.content() == pair.here.content()));
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_ends_where_a_write_is_not_whole) {
+  Host host("journal");
+  setenv("SPECREP_DISK_STATE", host.folder.c_str(), 1);
+  const Places places(host.disk);
+  const auto write = [](std::uint64_t number, char value) {
+    return Write{number, {number * 100, 100}, std::vector<std::byte>(100, std::byte(value))};
+  };
+  {
+    Journal journal(places);
+    for (std::uint64_t number = 5; number < 10; ++number)
+      journal.append(write(number, static_cast<char>('a' + number)));
+    journal.sync();
+  }
+  const std::string file = places.journal + ".0";
+  const auto whole = fs::file_size(file);
+  // Cut at each length, and damaged at each byte: never anything but the writes before.
+  std::string content(whole, 0);
+  std::ifstream(file, std::ios::binary).read(content.data(), static_cast<std::streamsize>(whole));
+  const auto one = whole / 5;
+  for (std::size_t at = 0; at < whole; at += 7) {
+    for (const bool cut : {true, false}) {
+      std::string bad = content.substr(0, cut ? at : whole);
+      if (!cut) bad[at] = static_cast<char>(bad[at] ^ 4);
+      std::ofstream(file, std::ios::binary) << bad;
+      BOOST_TEST(Journal::replay(places, *open_backing(host.disk)) == at / one);
+    }
+  }
+  std::ofstream(file, std::ios::binary) << content;
+  BOOST_TEST(Journal::replay(places, *open_backing(host.disk)) == 5u);
+  BOOST_TEST(host.content()[900] == 'a' + 9);
+  BOOST_TEST(!Journal::exists(places));
+  unsetenv("SPECREP_DISK_STATE");
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_takes_no_more_room_than_what_is_not_on_the_disk) {
+  Host host("journal");
+  setenv("SPECREP_DISK_STATE", host.folder.c_str(), 1);
+  const Places places(host.disk);
+  Journal journal(places);
+  std::uint64_t number = 0;
+  for (int round = 0; round < 300; ++round) {
+    ++number;
+    journal.append({number, {0, kMib}, std::vector<std::byte>(kMib, std::byte{1})});
+    if (number > 10) journal.forget(number - 10);
+  }
+  const auto bytes = fs::file_size(places.journal + ".0") + fs::file_size(places.journal + ".1");
+  BOOST_TEST(bytes <= 140 * kMib);
+  // Both files have writes that are not forgotten, or have been.
+  Host other("replayed");
+  BOOST_TEST(Journal::replay(places, *open_backing(other.disk)) >= 10u);
+  unsetenv("SPECREP_DISK_STATE");
 }
 
 BOOST_AUTO_TEST_CASE(what_two_records_mean) {

@@ -65,7 +65,7 @@ struct Served {
   std::unique_ptr<LinkCopies> wait() {
     key = wire::make_pre_shared_key();
     return std::make_unique<LinkCopies>(std::vector<LinkCopies::Disk>{{folder / "there", key}},
-                                        16 * kMib, 50ms, 10s, [] {});
+                                        16 * kMib, false, 50ms, 10s, [] {});
   }
   ServedDisks::Peer peer(const LinkCopies& copies) const {
     ServedDisks::Peer peer;

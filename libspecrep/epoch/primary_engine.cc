@@ -67,11 +67,9 @@ TimePoint PrimaryEngine::step() {
     if (now >= stop_deadline_) phase_ = Phase::kEnded;
     return stop_deadline_;
   }
-  if (now - link_.last_heard() > options_.heartbeat_timeout) {
+  if (const Duration silence = now - link_.last_heard(); silence > options_.heartbeat_timeout)
     throw BackupLost("the backup has not been heard of for " +
-                     std::to_string(static_cast<long>(milliseconds(now - link_.last_heard()))) +
-                     " ms");
-  }
+                     std::to_string(static_cast<long>(milliseconds(silence))) + " ms");
   TimePoint next = now;
   try {
     switch (phase_) {

@@ -26,6 +26,8 @@ constexpr std::size_t kInboxBytesMax = 8 * 1024 * 1024;
 constexpr std::size_t kInboxBytesResume = kInboxBytesMax / 2;
 // A TLS record holds no more, and Asio hands over one at a time.
 constexpr std::size_t kReadBytes = 16 * 1024;
+// It looks with each heartbeat.
+constexpr int kLooksMissed = 2;
 // Of the I/O thread. See run().
 constexpr int kNice = -10;
 
@@ -86,6 +88,8 @@ void TlsLink::Impl::run() {
 
 void TlsLink::Impl::beat() {
   if (state_ != State::kOpen) return;
+  error_code ignored;
+  if (stream_->next_layer().available(ignored) == 0) last_looked_ = now();
   heartbeat_due_ = true;
   pump();
   heartbeat_timer_.expires_after(heartbeat_interval_);
@@ -112,6 +116,7 @@ void TlsLink::Impl::read() {
 
 void TlsLink::Impl::received(std::size_t bytes) {
   last_heard_ = now();
+  last_looked_ = last_heard_.load();
   if (state_ == State::kOpen) {
     std::vector<Message> messages;
     try {
@@ -263,7 +268,8 @@ Link::Event TlsLink::Impl::wait(TimePoint deadline) {
         resume_posted_ = false;
       }
       if (!paused_) return;
-      last_heard_ = now();  // before paused_ falls, so that last_heard() never steps back
+      last_looked_ = last_heard_ =
+          now();  // before paused_ falls, so that last_heard() never steps back
       paused_ = false;
       read();
     });
@@ -299,7 +305,13 @@ std::size_t TlsLink::queued_bytes() const {
 TimePoint TlsLink::last_heard() const {
   // While we do not read, because our own caller is slow, the peer's silence says nothing: it may
   // be sending. That it has died is then noticed a heartbeat timeout after reading goes on.
-  return impl_->paused_ && !impl_->ended_ ? now() : impl_->last_heard_.load();
+  if (impl_->ended_) return impl_->last_heard_;
+  if (impl_->paused_) return now();
+  // Nor does it while the I/O thread has no turn, since the host is starved or was stopped: what
+  // has come is still to be read. The silence is then as long as it was when that last looked.
+  const TimePoint looked = impl_->last_looked_, heard = impl_->last_heard_, time = now();
+  if (time - looked <= kLooksMissed * impl_->heartbeat_interval_) return heard;
+  return time - std::max(looked - heard, Duration::zero());
 }
 
 Link::Event TlsLink::wait(TimePoint deadline) { return impl_->wait(deadline); }

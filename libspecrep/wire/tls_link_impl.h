@@ -92,6 +92,7 @@ struct TlsLink::Impl {
   std::atomic<bool> paused_ = false;
   std::atomic<std::size_t> queued_bytes_ = 0;
   std::atomic<TimePoint> last_heard_ = std::chrono::steady_clock::now();
+  std::atomic<TimePoint> last_looked_ = last_heard_.load();  // and read all that had come
 
   std::thread thread_;
 };

@@ -18,4 +18,9 @@ class Error : public std::runtime_error {
   std::string advice_;
 };
 
+// In one line, for a log or another process.
+inline std::string with_advice(const Error& error) {
+  return std::string(error.what()) + (error.advice().empty() ? "" : "; " + error.advice());
+}
+
 }  // namespace specrep

@@ -22,14 +22,6 @@ struct LinkCopies::Copy {
   }
 };
 
-namespace {
-
-std::string reason_of(const Error& error) {
-  return std::string(error.what()) + (error.advice().empty() ? "" : "; " + error.advice());
-}
-
-}  // namespace
-
 LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max, bool durable,
                        Duration heartbeat_interval, Duration connect_timeout,
                        std::function<void()> changed) {
@@ -57,7 +49,7 @@ LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes
         }
         serving->run();
       } catch (const Error& error) {
-        lost = reason_of(error);
+        lost = with_advice(error);
       }
       {
         const std::lock_guard lock(copy->mutex);

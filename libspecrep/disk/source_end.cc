@@ -52,6 +52,7 @@ std::string SourceEnd::run() {
     wire::DiskHello& hello = *message.envelope.mutable_disk_hello();
     hello.set_path(path_);
     hello.set_size_bytes(record_.size_bytes);
+    hello.set_sector_bytes(sector_bytes(path_));
     hello.set_generation(record_.generation.data(), record_.generation.size());
     if (record_.base) hello.set_base_generation(record_.base->data(), record_.base->size());
     link_.send(std::move(message));
@@ -64,7 +65,7 @@ std::string SourceEnd::run() {
     }
     why = "the mirror was stopped";
   } catch (const Error& error) {
-    why = error.what();
+    why = with_advice(error);
   }
   // First, so that a send() which waits for room lets go.
   over_ = true;

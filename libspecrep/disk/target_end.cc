@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <filesystem>
 
 #include "libspecrep/disk/disk_link.h"
@@ -35,6 +36,18 @@ std::vector<std::byte> marks_of(const Places& places, std::uint64_t size_bytes) 
        chunk = bitmap.next_marked(chunk + 1))
     bits[chunk / 8] |= static_cast<std::byte>(1 << chunk % 8);
   return bits;
+}
+
+// The guest counts in the primary's sectors, and would go on with this host's.
+void check_sectors(const std::string& path, std::uint32_t primary) {
+  if (!std::has_single_bit(primary))
+    throw wire::ProtocolError("the primary's disk has sectors of " + std::to_string(primary) +
+                              " bytes");
+  const std::uint32_t here = sector_bytes(path);
+  if (primary != here)
+    throw Error(path + " has sectors of " + std::to_string(primary) +
+                    " bytes at the primary and of " + std::to_string(here) + " here",
+                "put one of the copies on a disk with the other's sectors; a file's have 512");
 }
 
 }  // namespace
@@ -85,7 +98,7 @@ void TargetEnd::run() {
   } catch (const Error& error) {
     {
       const std::lock_guard lock(mutex_);
-      failure_ = error.what();
+      failure_ = with_advice(error);
     }
     link_.send(wire::failure(error));
     changed_();
@@ -107,6 +120,7 @@ void TargetEnd::greet(const wire::Message& message) {
     throw Error(path_ + " has " + std::to_string(hello.size_bytes()) +
                     " bytes at the primary and " + std::to_string(backing_->size_bytes()) + " here",
                 "make both equally large");
+  check_sectors(path_, hello.sector_bytes());
   primary_.generation = generation_from(hello.generation());
   if (!hello.base_generation().empty()) primary_.base = generation_from(hello.base_generation());
   primary_.size_bytes = hello.size_bytes();

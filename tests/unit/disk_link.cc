@@ -374,6 +374,35 @@ BOOST_AUTO_TEST_CASE(disks_of_different_sizes_are_refused) {
   BOOST_TEST(!pair.kept().has_value());
 }
 
+// What the backup makes of a greeting, which it always refuses here.
+std::string answer_to(Pair& pair, std::uint32_t sector_bytes) {
+  auto copies = pair.wait();
+  auto link = wire::TlsLink::connect({"127.0.0.1"}, copies->ports().at(0), pair.key, 50ms, 5s);
+  wire::Message message;
+  wire::DiskHello& hello = *message.envelope.mutable_disk_hello();
+  hello.set_path(pair.there.disk);
+  hello.set_size_bytes(kDiskBytes);
+  hello.set_generation(pair.record.generation.data(), pair.record.generation.size());
+  hello.set_sector_bytes(sector_bytes);
+  link->send(std::move(message));
+  for (;;) {
+    const auto event = link->wait(std::chrono::steady_clock::now() + 5s);
+    if (event.closed) return "closed";
+    if (event.message && event.message->envelope.has_failure())
+      return event.message->envelope.failure().what();
+    BOOST_REQUIRE(!event.message || !event.message->envelope.has_disk_ready());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(disks_of_different_sectors_are_refused) {
+  Pair pair;
+  for (const std::uint32_t bytes : {4096u, 256u})
+    BOOST_TEST(answer_to(pair, bytes).find("has sectors of") != std::string::npos);
+  for (const std::uint32_t bytes : {0u, 1000u})
+    BOOST_TEST(answer_to(pair, bytes).find("the primary's disk has") != std::string::npos);
+  BOOST_TEST(!pair.kept().has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_disk_that_is_in_use_is_refused) {
   Pair pair;
   const auto used = open_backing(pair.there.disk);

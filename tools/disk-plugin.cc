@@ -42,7 +42,9 @@ class Server {
       : backing(disk::open_backing(path)),
         bitmap_(disk::Places(path).bitmap, backing->size_bytes()),
         source(*backing, bitmap_),
-        control_(source, path, record) {
+        control_(source, path, record, [](const disk::Record& changed) {
+          disk::save_record(disk::Places(path), changed);
+        }) {
     housekeeper_ = std::thread([this] { keep_house(); });
   }
   ~Server() {
@@ -137,17 +139,16 @@ int get_ready() {
     const std::uint64_t size_bytes = disk::open_backing(path)->size_bytes();
     if (record && record->role == disk::Record::Role::kCopy)
       throw Error(path + " is the copy of a disk whose guest runs on another host",
-                  "only if that host is gone for good: remove " + places.record +
-                      ", and the disk is this host's own");
+                  "only if that host is gone for good: `specrep-disk promote " + path + "`");
     if (record && record->role == disk::Record::Role::kSyncing)
       throw Error(path + " is a copy that was not complete when its primary was lost",
                   "start the guest where its disk is complete");
     if (!record) record = disk::Record{};
     if (record->generation == disk::Generation{}) record->generation = disk::make_generation();
-    if (record->size_bytes != size_bytes) {
-      record->size_bytes = size_bytes;
-      disk::save_record(places, *record);
-    }
+    // If the backup took the guest over meanwhile, then both have run from here on.
+    if (record->followed) disk::part(*record);
+    record->size_bytes = size_bytes;
+    disk::save_record(places, *record);
   });
 }
 

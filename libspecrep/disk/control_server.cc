@@ -26,7 +26,7 @@ constexpr Duration kLook = 100ms;
 }  // namespace
 
 struct ControlServer::Mirror {
-  Mirror(Source& source, const std::string& path, const Record& record,
+  Mirror(Source& source, const std::string& path, Record& record, const KeepRecord& keep,
          const wire::DiskAttach& attach) {
     wire::PreSharedKey key{};
     if (attach.pre_shared_key().size() != key.size())
@@ -36,7 +36,7 @@ struct ControlServer::Mirror {
                                   static_cast<std::uint16_t>(attach.port()), key,
                                   std::chrono::milliseconds(attach.heartbeat_interval_ms()),
                                   kConnectTimeout);
-    end = std::make_unique<SourceEnd>(source, *link, path, record,
+    end = std::make_unique<SourceEnd>(source, *link, path, record, keep,
                                       std::chrono::milliseconds(attach.heartbeat_timeout_ms()),
                                       attach.resync_bytes_per_s());
     thread = std::thread([this] {
@@ -57,10 +57,12 @@ struct ControlServer::Mirror {
   std::thread thread;
 };
 
-ControlServer::ControlServer(Source& source, std::string path, const Record& record)
+ControlServer::ControlServer(Source& source, std::string path, const Record& record,
+                             KeepRecord keep)
     : source_(source),
       path_(std::move(path)),
       record_(record),
+      keep_(std::move(keep)),
       socket_path_(Places(path_).control_socket) {
   std::error_code ignored;
   const std::filesystem::path folder = std::filesystem::path(socket_path_).parent_path();
@@ -118,7 +120,7 @@ wire::Message ControlServer::answer(const wire::Envelope& question,
   wire::DiskState& state = *message.envelope.mutable_disk_state();
   try {
     if (question.has_disk_attach() && !mirror)
-      mirror = std::make_unique<Mirror>(source_, path_, record_, question.disk_attach());
+      mirror = std::make_unique<Mirror>(source_, path_, record_, keep_, question.disk_attach());
     else if (!question.has_disk_ask() || !mirror)
       return wire::failure(Error("the server of a disk was asked for what it does not know"));
     {

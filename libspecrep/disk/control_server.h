@@ -18,8 +18,8 @@ namespace specrep::disk {
 // its own. Only root can reach the socket.
 class ControlServer {
  public:
-  // source must outlive this. `path` and `record`: see SourceEnd. Throws Error.
-  ControlServer(Source& source, std::string path, const Record& record);
+  // source must outlive this. `path`, `record` and `keep`: see SourceEnd. Throws Error.
+  ControlServer(Source& source, std::string path, const Record& record, KeepRecord keep);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
@@ -34,7 +34,8 @@ class ControlServer {
 
   Source& source_;
   const std::string path_;
-  const Record record_;
+  Record record_;
+  const KeepRecord keep_;
   const std::string socket_path_;
   int listening_ = -1;
   std::atomic<bool> over_ = false;

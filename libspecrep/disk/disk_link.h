@@ -18,9 +18,10 @@ namespace specrep::disk {
 // The primary's end of the link of one disk. run() is called from a thread of its own.
 class SourceEnd final : public Sink {
  public:
-  // source and link must outlive this. `path`: of the disk, as both hosts name it; `record`: of
-  // this host's copy. resync_bytes_per_s: see Source::attach().
-  SourceEnd(Source& source, wire::Link& link, std::string path, const Record& record,
+  // source, link and record must outlive this. `path`: of the disk, as both hosts name it;
+  // `record`: of this host's copy, which changes when the backup begins to follow.
+  // resync_bytes_per_s: see Source::attach().
+  SourceEnd(Source& source, wire::Link& link, std::string path, Record& record, KeepRecord keep,
             Duration silence_max, std::uint64_t resync_bytes_per_s);
 
   void send(Write write) override;
@@ -42,20 +43,25 @@ class SourceEnd final : public Sink {
   Source& source_;
   wire::Link& link_;
   const std::string path_;
-  const Record record_;
+  Record& record_;
+  const KeepRecord keep_;
   const Duration silence_max_;
   const std::uint64_t resync_bytes_per_s_;
   std::atomic<bool> attached_ = false;
   std::atomic<bool> over_ = false;
 };
 
+// From a message. Throws ProtocolError.
+Generation generation_from(const std::string& bytes);
+
 // What the backup has to send for, as both sides' records say.
 enum class Need {
   kMarked,  // what either side has marked
   kAll,
 };
-// `here`: the backup's, if any. Throws Error when its copy must not be overwritten.
-Need compare(const Record& primary, const std::optional<Record>& here);
+// `here`: the backup's, if any. Throws Error when its copy must not be overwritten; the path is for
+// that.
+Need compare(const std::string& path, const Record& primary, const std::optional<Record>& here);
 
 // The backup's end: keeps this host's copy. run() is called from a thread of its own; all else may
 // be from others.

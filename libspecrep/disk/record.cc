@@ -115,6 +115,7 @@ std::optional<Record> load_record(const Places& places) {
     record.generation = from_hex(text.at("generation"));
     if (text.contains("base")) record.base = from_hex(text.at("base"));
     record.open = text.value("open", false);
+    record.followed = text.value("followed", false);
     record.size_bytes = text.at("size_bytes");
     return record;
   } catch (const std::exception& error) {
@@ -129,6 +130,7 @@ void save_record(const Places& places, const Record& record) {
                {"role", to_string(record.role)},
                {"generation", to_hex(record.generation)},
                {"open", record.open},
+               {"followed", record.followed},
                {"size_bytes", record.size_bytes}};
   if (record.base) text["base"] = to_hex(*record.base);
   std::error_code error;
@@ -144,9 +146,14 @@ void save_record(const Places& places, const Record& record) {
   sync_path(state_folder());
 }
 
-void make_own(const Places& places, Record record) {
+void part(Record& record) {
   record.base = record.generation;
   record.generation = make_generation();
+  record.followed = false;
+}
+
+void make_own(const Places& places, Record record) {
+  part(record);
   record.role = Record::Role::kOwn;
   record.open = false;
   save_record(places, record);

@@ -2,13 +2,15 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 namespace specrep::disk {
 
-// Names what a disk holds; drawn anew when a copy starts to take writes that the other host will
-// never see.
+// Names what a disk holds; drawn anew when a copy starts to take writes that the other host may
+// never see: at an activation, and when a server starts on a disk that a backup has followed. At
+// most two hosts share one: a whole copy draws it anew as well.
 using Generation = std::array<std::uint8_t, 16>;
 Generation make_generation();
 
@@ -39,14 +41,21 @@ struct Record {
   // writes and miss earlier ones that a guest had flushed.
   bool open = false;
   Generation generation{};
-  std::optional<Generation> base;  // the one before, if any
+  std::optional<Generation> base;  // the one before, if any copy may still have that
+  // A backup has had this generation.
+  bool followed = false;
   std::uint64_t size_bytes = 0;
 };
+// Puts a changed record on stable storage, or throws Error.
+using KeepRecord = std::function<void(const Record&)>;
 
 // Nothing when there is none: the disk was never replicated. Throws Error when it cannot be read.
 std::optional<Record> load_record(const Places& places);
 // Returns when it is on stable storage. Makes the folder where needed.
 void save_record(const Places& places, const Record& record);
+
+// This copy goes on by itself: a new generation, whose base is the one that the other host has.
+void part(Record& record);
 
 // Makes a copy this host's own, with a new generation: its guest starts here. Only for whoever
 // knows that it may. A copy that was open when this host went down gets what its journal holds.

@@ -17,12 +17,22 @@ TimePoint now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
-SourceEnd::SourceEnd(Source& source, wire::Link& link, std::string path, const Record& record,
-                     Duration silence_max, std::uint64_t resync_bytes_per_s)
+Generation generation_from(const std::string& bytes) {
+  Generation generation;
+  if (bytes.size() != generation.size())
+    throw wire::ProtocolError("the generation of a disk has the wrong size");
+  std::transform(bytes.begin(), bytes.end(), generation.begin(),
+                 [](char c) { return static_cast<std::uint8_t>(c); });
+  return generation;
+}
+
+SourceEnd::SourceEnd(Source& source, wire::Link& link, std::string path, Record& record,
+                     KeepRecord keep, Duration silence_max, std::uint64_t resync_bytes_per_s)
     : source_(source),
       link_(link),
       path_(std::move(path)),
       record_(record),
+      keep_(std::move(keep)),
       silence_max_(silence_max),
       resync_bytes_per_s_(resync_bytes_per_s) {}
 
@@ -89,7 +99,15 @@ void SourceEnd::dispatch(const wire::Message& message) {
 }
 
 void SourceEnd::note_missing(const wire::Message& message) {
-  if (message.envelope.disk_ready().full_copy()) return source_.miss({0, record_.size_bytes});
+  record_.followed = true;
+  if (message.envelope.disk_ready().full_copy()) {
+    source_.miss({0, record_.size_bytes});
+    // Only now: beside the old marks this generation would promise too much.
+    record_.generation = generation_from(message.envelope.disk_ready().generation());
+    record_.base.reset();
+    return keep_(record_);
+  }
+  keep_(record_);
   constexpr std::uint64_t kChunk = IntentBitmap::kChunkBytes;
   const std::uint64_t chunks = (record_.size_bytes + kChunk - 1) / kChunk;
   if (message.payload.size() > (chunks + 7) / 8)

@@ -18,15 +18,6 @@ constexpr int kReportEvery = 32;
 // A copy of which nothing is known yet; no disk has it.
 constexpr Generation kUnknown{};
 
-Generation generation_from(const std::string& bytes) {
-  Generation generation;
-  if (bytes.size() != generation.size())
-    throw wire::ProtocolError("the primary sent a disk's generation of the wrong size");
-  std::transform(bytes.begin(), bytes.end(), generation.begin(),
-                 [](char c) { return static_cast<std::uint8_t>(c); });
-  return generation;
-}
-
 // One bit for each chunk that this host's guest has written since the copies were alike.
 std::vector<std::byte> marks_of(const Places& places, std::uint64_t size_bytes) {
   if (!std::filesystem::exists(places.bitmap)) return {};
@@ -52,19 +43,21 @@ void check_sectors(const std::string& path, std::uint32_t primary) {
 
 }  // namespace
 
-Need compare(const Record& primary, const std::optional<Record>& here) {
+Need compare(const std::string& path, const Record& primary, const std::optional<Record>& here) {
   if (!here || here->generation == kUnknown) return Need::kAll;
   if (here->generation == primary.generation) return Need::kMarked;
-  if (here->role != Record::Role::kOwn) return Need::kAll;
-  // The guest ran here last, and went on there: its newest writes here were never committed.
+  // The primary went on from what is here: by itself, or the guest ran here first and was taken
+  // over there. What was written here since was never committed.
   if (primary.base == here->generation) return Need::kMarked;
+  const std::string discard =
+      "if what is in it is not needed, `specrep-disk discard --force " + path + "` there";
   if (here->base == primary.generation)
-    throw Error("the backup's copy of the disk is newer than the primary's",
-                "the guest ran there last; protect it from there");
-  throw Error(
-      "the backup's copy of the disk was written to by itself, or belongs to another guest",
-      "if what is in it is not needed, remove its record under /var/lib/specrep/disk there; "
-      "all of the disk is copied then");
+    throw Error("the backup's copy of the disk " + path + " is newer than the primary's",
+                "the guest ran there last; protect it from there; or, " + discard);
+  if (here->role != Record::Role::kOwn) return Need::kAll;
+  throw Error("the backup's copy of the disk " + path +
+                  " was written to by itself, or belongs to another guest",
+              discard + "; all of the disk is copied then");
 }
 
 TargetEnd::TargetEnd(std::string path, wire::Link& link, std::size_t staging_bytes_max,
@@ -126,10 +119,18 @@ void TargetEnd::greet(const wire::Message& message) {
   primary_.size_bytes = hello.size_bytes();
 
   const auto here = load_record(places_);
-  const Need need = compare(primary_, here);
+  const Need need = compare(path_, primary_, here);
   wire::Message ready;
-  ready.envelope.mutable_disk_ready()->set_full_copy(need == Need::kAll);
-  if (need == Need::kMarked) ready.payload = marks_of(places_, primary_.size_bytes);
+  if (need == Need::kMarked) {
+    ready.envelope.mutable_disk_ready();
+    ready.payload = marks_of(places_, primary_.size_bytes);
+  } else {
+    primary_.generation = make_generation();
+    primary_.base.reset();
+    ready.envelope.mutable_disk_ready()->set_full_copy(true);
+    ready.envelope.mutable_disk_ready()->set_generation(primary_.generation.data(),
+                                                        primary_.generation.size());
+  }
   record_ = primary_;
   record_->role = Record::Role::kSyncing;
   // Until the primary has noted, on its stable storage, that it has all to send.

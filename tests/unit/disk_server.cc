@@ -60,7 +60,7 @@ struct Served {
         source(*backing, bitmap) {
     record.generation = make_generation();
     record.size_bytes = kDiskBytes;
-    server.emplace(source, folder / "there", record);
+    server.emplace(source, folder / "there", record, [](const Record&) {});
   }
   std::unique_ptr<LinkCopies> wait() {
     key = wire::make_pre_shared_key();
@@ -238,6 +238,29 @@ BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
     Nbdkit again(disk);
     BOOST_TEST(again.io("-c 'read -P 7 1052672 4k'") == 0);
     ControlClient client{Places(disk)};
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_server_of_a_disk_that_a_backup_followed_goes_on_by_itself) {
+  Folder folder;
+  const Places places(folder / "here");
+  const auto serve_once = [&] {
+    Nbdkit nbdkit(folder / "here");
+    BOOST_REQUIRE(nbdkit.pid > 0);
+    return *load_record(places);
+  };
+  const Record first = serve_once();
+  BOOST_TEST(!first.followed);
+  Record followed = first;
+  followed.followed = true;
+  save_record(places, followed);
+  for (int times = 0; times < 2; ++times) {
+    const Record alone = serve_once();
+    BOOST_TEST((alone.base == first.generation));
+    BOOST_TEST((alone.generation != first.generation));
+    BOOST_TEST(!alone.followed);
+    if (times == 0) followed = alone;
+    BOOST_TEST((alone.generation == followed.generation));
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,8 +15,8 @@
 namespace specrep::disk {
 
 // Lets specrep-primary of this host have a disk followed by the backup, see DiskAttach in the
-// protocol: answers at the disk's control socket, one connection after the other, on a thread of
-// its own. Only root can reach the socket.
+// protocol: answers at the disk's control socket, each connection on a thread of its own. One at a
+// time can attach. Only root can reach the socket.
 class ControlServer {
  public:
   // source must outlive this. `path`, `record` and `keep`: see SourceEnd. Throws Error.
@@ -27,10 +28,18 @@ class ControlServer {
  private:
   // The way to the backup, for as long as one connection lasts.
   struct Mirror;
+  struct Connection {
+    std::thread thread;
+    std::atomic<bool> ended = false;
+  };
 
   void run();
   void serve(int connection);
   wire::Message answer(const wire::Envelope& question, std::unique_ptr<Mirror>& mirror);
+  std::unique_ptr<Mirror> attach(const wire::DiskAttach& attach);
+  void detach(std::unique_ptr<Mirror> mirror);
+  wire::Message answer_asker();
+  void fill(wire::DiskState& state, Mirror& mirror) const;
 
   Source& source_;
   const std::string path_;
@@ -39,6 +48,10 @@ class ControlServer {
   const std::string socket_path_;
   int listening_ = -1;
   std::atomic<bool> over_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool taken_ = false;        // by a connection that attaches, or has
+  Mirror* mirror_ = nullptr;  // that connection's
   std::thread thread_;
 };
 

@@ -75,6 +75,8 @@ class Source {
 
   // Chunks that are still to be sent; 0 when both copies are the same but for what is on its way.
   std::uint64_t chunks_to_send() const;
+  // Chunks that the other side may not have on stable storage.
+  std::uint64_t marked_chunks() const { return bitmap_.marked(); }
   // Whether the other side has been sent all that it missed.
   bool in_sync() const;
   // All that was sent since attach(), zeroes not counted.

@@ -163,19 +163,46 @@ BOOST_AUTO_TEST_CASE(a_backup_that_cannot_be_reached_is_an_error) {
 BOOST_AUTO_TEST_CASE(what_is_asked_out_of_place_is_an_error) {
   Served served;
   ControlClient client(Places(served.folder / "there"));
-  BOOST_CHECK_THROW(client.ask(), Error);
+  BOOST_CHECK_THROW(client.ask(true), Error);
 }
 
-BOOST_AUTO_TEST_CASE(who_waits_too_long_to_be_served_is_told_so) {
+BOOST_AUTO_TEST_CASE(others_may_ask_while_a_backup_follows_and_not_attach) {
+  Served served;
+  served.write(0, 100, 'a');
+  ControlClient asker(Places(served.folder / "there"));
+  BOOST_TEST(!asker.ask().followed());
+  BOOST_TEST(asker.ask().marked_chunks() == 1u);
+  auto copies = served.wait();
+  const ServedDisks::Peer peer = served.peer(*copies);
+  {
+    ServedDisks disks({peer}, kMib);
+    wait_for_sync(disks);
+    BOOST_TEST(asker.ask().followed());
+    BOOST_TEST(asker.ask().in_sync());
+    BOOST_TEST(asker.ask().chunks_to_send() == 0u);
+    BOOST_TEST(asker.attach(peer.attach).lost().find("already") != std::string::npos);
+    BOOST_CHECK_THROW(asker.ask(true), Error);
+    BOOST_TEST(disks.missing_bytes() == 0u);
+  }
+  // The next one waits until the server has let go.
+  wire::DiskAttach short_key;
+  short_key.set_pre_shared_key("short");
+  BOOST_TEST(asker.attach(short_key).lost().find("wrong length") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(more_connections_than_anybody_needs_are_refused) {
   Served served;
   const Places places(served.folder / "there");
   std::vector<std::unique_ptr<ControlClient>> others;
-  BOOST_CHECK_THROW(
-      for (int i = 0; i < 10; ++i) others.push_back(std::make_unique<ControlClient>(places)),
-      Error);
-  BOOST_TEST(others.size() >= 1u);
+  const auto connect = [&] {
+    others.push_back(std::make_unique<ControlClient>(places));
+    others.back()->ask();
+  };
+  BOOST_CHECK_THROW(for (int i = 0; i < 20; ++i) connect(), Error);
+  BOOST_TEST(others.size() >= 4u);
   others.clear();
-  BOOST_CHECK_NO_THROW(ControlClient{places});
+  std::this_thread::sleep_for(500ms);
+  BOOST_CHECK_NO_THROW(ControlClient{places}.ask());
 }
 
 // nbdkit with the plugin, as specrep-diskd starts it.

@@ -137,12 +137,7 @@ int get_ready() {
     const disk::Places places(path);
     record = disk::load_record(places);
     const std::uint64_t size_bytes = disk::open_backing(path)->size_bytes();
-    if (record && record->role == disk::Record::Role::kCopy)
-      throw Error(path + " is the copy of a disk whose guest runs on another host",
-                  "only if that host is gone for good: `specrep-disk promote " + path + "`");
-    if (record && record->role == disk::Record::Role::kSyncing)
-      throw Error(path + " is a copy that was not complete when its primary was lost",
-                  "start the guest where its disk is complete");
+    disk::check_own(places, record);
     if (!record) record = disk::Record{};
     if (record->generation == disk::Generation{}) record->generation = disk::make_generation();
     // If the backup took the guest over meanwhile, then both have run from here on.

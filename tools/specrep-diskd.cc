@@ -174,6 +174,8 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
   // Without this process nobody starts the server again. The server inherits it.
   std::ofstream score("/proc/self/oom_score_adj");
   if (!(score << -1000 << std::flush)) spdlog::warn("this may be killed when memory is short");
+  // The server would refuse as well, but only its log would tell why.
+  disk::check_own(places, disk::load_record(places));
   Nbdkit nbdkit(places, path);
   nbdkit.start();
   std::optional<disk::NbdDevice> device;

@@ -73,13 +73,17 @@ void IntentBitmap::load(std::uint64_t file_bytes) {
   FilePage page;
   if (pread(file_, page.data(), kPageBytes, 0) != static_cast<ssize_t>(kPageBytes) ||
       page[0] != kMagic || page.back() != checksum(page, 0))
-    throw Error(path_ + " is not a bitmap of specrep's, or is damaged",
-                "remove it: the whole disk is then copied anew");
+    throw Error(
+        path_ + " is not a bitmap of specrep's, or is damaged",
+        "`specrep-disk create --force` where the disk's newest data is, `specrep-disk discard "
+        "--force` where it is not; all of the disk is copied then");
   if (page[1] != disk_bytes_ || page[2] != kChunkBytes ||
       file_bytes != (pages_.size() + 1) * kPageBytes)
-    throw Error(path_ + " is of a disk of " + std::to_string(page[1]) + " bytes, not of " +
-                    std::to_string(disk_bytes_),
-                "was the disk resized? Then remove it: the whole disk is copied anew");
+    throw Error(
+        path_ + " is of a disk of " + std::to_string(page[1]) + " bytes, not of " +
+            std::to_string(disk_bytes_),
+        "was the disk resized? Then `specrep-disk create --force` where its newest data is, "
+        "`specrep-disk discard --force` where it is not; all of it is copied then");
   for (std::size_t i = 0; i < pages_.size(); ++i) {
     const auto at = static_cast<off_t>((i + 1) * kPageBytes);
     const bool whole =

@@ -11,7 +11,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "libspecrep/disk/journal.h"
 #include "libspecrep/error.h"
 
 namespace specrep::disk {
@@ -30,16 +29,6 @@ std::string folder(const char* variable, const char* usual) {
 std::string state_folder() { return folder("SPECREP_DISK_STATE", "/var/lib/specrep/disk"); }
 std::string run_folder() { return folder("SPECREP_DISK_RUN", "/run/specrep/disk"); }
 
-std::string to_hex(const Generation& generation) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  for (const std::uint8_t byte : generation) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
-}
-
 Generation from_hex(const std::string& hex) {
   Generation generation{};
   if (hex.size() != 2 * generation.size() ||
@@ -48,18 +37,6 @@ Generation from_hex(const std::string& hex) {
   for (std::size_t i = 0; i < generation.size(); ++i)
     generation[i] = static_cast<std::uint8_t>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
   return generation;
-}
-
-const char* to_string(Record::Role role) {
-  switch (role) {
-    case Record::Role::kOwn:
-      return "own";
-    case Record::Role::kSyncing:
-      return "syncing";
-    case Record::Role::kCopy:
-      return "copy";
-  }
-  return "";
 }
 
 Record::Role role_from(const std::string& name) {
@@ -78,6 +55,28 @@ void sync_path(const std::string& path) {
 
 }  // namespace
 
+std::string to_hex(const Generation& generation) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  for (const std::uint8_t byte : generation) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+const char* to_string(Record::Role role) {
+  switch (role) {
+    case Record::Role::kOwn:
+      return "own";
+    case Record::Role::kSyncing:
+      return "syncing";
+    case Record::Role::kCopy:
+      return "copy";
+  }
+  return "";
+}
+
 Generation make_generation() {
   Generation generation;
   if (RAND_bytes(generation.data(), static_cast<int>(generation.size())) != 1)
@@ -88,6 +87,7 @@ Generation make_generation() {
 Places::Places(const std::string& path) {
   if (path.size() < 2 || path[0] != '/' || path.find('!') != std::string::npos)
     throw Error("a disk that is replicated needs an absolute path without '!', not '" + path + "'");
+  this->path = path;
   id = path.substr(1);
   for (char& c : id)
     if (c == '/') c = '!';
@@ -120,8 +120,9 @@ std::optional<Record> load_record(const Places& places) {
     return record;
   } catch (const std::exception& error) {
     throw Error(places.record + " is damaged: " + error.what(),
-                "remove it, on the host whose copy of the disk is not needed; all of the disk is "
-                "copied there then");
+                "`specrep-disk create --force " + places.path +
+                    "` where its newest data is, `specrep-disk discard --force " + places.path +
+                    "` where it is not; all of the disk is copied then");
   }
 }
 
@@ -146,6 +147,17 @@ void save_record(const Places& places, const Record& record) {
   sync_path(state_folder());
 }
 
+void check_own(const Places& places, const std::optional<Record>& record) {
+  if (record && record->role == Record::Role::kCopy)
+    throw Error(places.path + " is the copy of a disk whose guest runs on another host",
+                "only if that host is gone for good: `specrep-disk promote " + places.path + "`");
+  if (record && record->role == Record::Role::kSyncing)
+    throw Error(places.path + " is a copy that is not complete, or was discarded",
+                "start the guest where its disk is complete; if there is no such host any more: "
+                "`specrep-disk create --force " +
+                    places.path + "` takes this copy as it is");
+}
+
 void part(Record& record) {
   record.base = record.generation;
   record.generation = make_generation();
@@ -157,23 +169,6 @@ void make_own(const Places& places, Record record) {
   record.role = Record::Role::kOwn;
   record.open = false;
   save_record(places, record);
-}
-
-void promote(const std::string& path) {
-  const Places places(path);
-  const auto record = load_record(places);
-  if (!record) throw Error("this host has no copy of the disk " + places.id);
-  if (record->role == Record::Role::kSyncing)
-    throw Error("the copy of the disk " + places.id + " was not complete: it cannot be used");
-  if (record->open) {
-    if (!Journal::exists(places))
-      throw Error("this host went down while it wrote to the copy " + path +
-                      ": writes that the guest had flushed may be missing in it",
-                  "protect the guest again, and the copy gets all; with --disk-durable this "
-                  "host's power may fail as well");
-    Journal::replay(places, *open_backing(path));
-  }
-  make_own(places, *record);
 }
 
 }  // namespace specrep::disk

@@ -13,6 +13,7 @@ namespace specrep::disk {
 // most two hosts share one: a whole copy draws it anew as well.
 using Generation = std::array<std::uint8_t, 16>;
 Generation make_generation();
+std::string to_hex(const Generation& generation);
 
 // Where this host keeps what it knows of a replicated disk, and where its server is reached. `path`
 // is that of the guest's configuration: an absolute path. Its '/' become '!', as the kernel writes
@@ -20,6 +21,7 @@ Generation make_generation();
 struct Places {
   // Throws Error when the path is not absolute, has a '!', or is too long for a socket's name.
   explicit Places(const std::string& path);
+  std::string path;
   std::string id;              // dev!vg0!web1
   std::string record;          // /var/lib/specrep/disk/ID.json
   std::string bitmap;          // /var/lib/specrep/disk/ID.bitmap
@@ -46,6 +48,8 @@ struct Record {
   bool followed = false;
   std::uint64_t size_bytes = 0;
 };
+const char* to_string(Record::Role role);
+
 // Puts a changed record on stable storage, or throws Error.
 using KeepRecord = std::function<void(const Record&)>;
 
@@ -54,14 +58,14 @@ std::optional<Record> load_record(const Places& places);
 // Returns when it is on stable storage. Makes the folder where needed.
 void save_record(const Places& places, const Record& record);
 
+// Throws Error, with what to do, when no guest of this host may use the disk.
+void check_own(const Places& places, const std::optional<Record>& record);
+
 // This copy goes on by itself: a new generation, whose base is the one that the other host has.
 void part(Record& record);
 
 // Makes a copy this host's own, with a new generation: its guest starts here. Only for whoever
-// knows that it may. A copy that was open when this host went down gets what its journal holds.
-// `path`: of the disk, that nobody uses. Throws Error when there is no complete copy.
-void promote(const std::string& path);
-// The same for whoever has written to the copy and knows that it has all.
+// knows that it may, and that the copy has all. By hand: see administration.h.
 void make_own(const Places& places, Record record);
 
 }  // namespace specrep::disk

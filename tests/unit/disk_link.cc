@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "libspecrep/disk/administration.h"
 #include "libspecrep/disk/disk_link.h"
 #include "libspecrep/disk/link_copies.h"
 #include "libspecrep/error.h"

@@ -18,6 +18,7 @@ import threading
 import time
 
 COUNTER_PORT = 7
+STREAM_PORT = 10
 POWER_PORT = 8
 CONNECT_TIMEOUT_S = 5
 # While a guest is awaited: TCP alone repeats an unanswered SYN only after 1 s, 3 s, 7 s.

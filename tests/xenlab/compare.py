@@ -8,16 +8,14 @@ from power cut to a running guest, with --cut, in real time.
 
 import argparse
 import json
-import pathlib
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
 
 import explain  # noqa: E402
-from common import HERE, LabError, lab_dir, run, say  # noqa: E402
+import probes  # noqa: E402
+from common import LabError, lab_dir, say  # noqa: E402
 from lab import Lab  # noqa: E402
 from network import WORKLOADS  # noqa: E402
 
@@ -113,23 +111,13 @@ class Speculative(RemusPolicy):
 KINDS = {"unprotected": Unprotected, "stock": Stock, "remus": RemusPolicy, "spec": Speculative}
 
 
-def build_probes(folder):
-    """The programs that measure, for the hosts, which run the same Debian."""
-    for source, libraries in (("stopwatch", ["-lxenctrl"]), ("stream-count", [])):
-        run(["g++", "-std=gnu++20", "-O2", "-o", f"{folder}/{source}", HERE / "probe" / f"{source}.cc", *libraries],
-            f"build {source}")
-    return [pathlib.Path(folder) / name for name in ("stopwatch", "stream-count")]
-
-
-def start(kind, probes, arguments, virtual_time):
+def start(kind, arguments, virtual_time):
     """A fresh lab with the guest under load and protected; the caller ends it."""
     lab = Lab.start(lab_dir(), arguments.guest, virtual_time, full_load=arguments.full)
     try:
         lab.push()
-        for probe in probes:
-            with open(probe, "rb") as program:
-                subprocess.run(lab.ssh_argv(1, f"cat >/root/{probe.name}; chmod +x /root/{probe.name}"),
-                               stdin=program, check=True)
+        for probe in ("stopwatch", "stream-count"):
+            probes.install(lab, probe)
         if arguments.guest not in WORKLOADS:
             lab.ask(lab.GUEST_ADDRESSES[arguments.guest], f"dirty {LOAD_PAGES_PER_S}")
         protection = kind(lab, arguments.epoch)
@@ -140,9 +128,9 @@ def start(kind, probes, arguments, virtual_time):
         raise
 
 
-def measure(kind, probes, arguments):
+def measure(kind, arguments):
     say(f"{kind.name}: pages, pauses and throughput, in {'real' if arguments.real_time else 'virtual'} time")
-    lab, protection = start(kind, probes, arguments, not arguments.real_time)
+    lab, protection = start(kind, arguments, not arguments.real_time)
     try:
         domid = lab.ssh(1, f"xl domid {arguments.guest}").stdout.strip()
 
@@ -161,9 +149,9 @@ def measure(kind, probes, arguments):
         lab.down()
 
 
-def cut(kind, probes, arguments):
+def cut(kind, arguments):
     say(f"{kind.name}: power cut, in real time")
-    lab, _ = start(kind, probes, arguments, False)
+    lab, _ = start(kind, arguments, False)
     try:
         lab.power_cut(1)
         cut_s = time.monotonic()
@@ -211,15 +199,13 @@ def main():
                         help="measure in real time: quicker, and good for nothing but a look")
     arguments = parser.parse_args()
     kinds = [KINDS[name] for name in arguments.kinds]
-    with tempfile.TemporaryDirectory(prefix="specrep-probes-") as folder:
-        probes = build_probes(folder)
-        columns = []
-        for kind in kinds:
-            measured = measure(kind, probes, arguments)
-            after_cut = None
-            if arguments.cut:
-                after_cut = "-" if kind is Unprotected else cut(kind, probes, arguments)
-            columns.append(rows(measured, after_cut))
+    columns = []
+    for kind in kinds:
+        measured = measure(kind, arguments)
+        after_cut = None
+        if arguments.cut:
+            after_cut = "-" if kind is Unprotected else cut(kind, arguments)
+        columns.append(rows(measured, after_cut))
     load = "" if arguments.guest in WORKLOADS else f", {LOAD_PAGES_PER_S} random pages rewritten per second"
     print(f"\nguest {arguments.guest}{load}{', full load' if arguments.full else ''}, -i {arguments.epoch}, "
           f"{arguments.seconds} s measured\n")

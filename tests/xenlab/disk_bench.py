@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What the server of replicated disks costs: fio in dom0, on the plain disk, on the device that a guest's backend
-gets, and on that device while the guest is protected.
+"""What replicated disks cost: fio in dom0, on the plain disk, on the device that a guest's backend gets, on that
+device while the guest is protected, and on the same disk replicated by DRBD with protocol C.
 
     tests/xenlab/disk_bench.py --seconds 10
 
@@ -15,13 +15,28 @@ sys.dont_write_bytecode = True
 
 from common import LabError, lab_dir  # noqa: E402
 from lab import Lab  # noqa: E402
-from network import DISK_GUEST  # noqa: E402
+from network import DISK_GUEST, replication_address  # noqa: E402
 
 PATTERNS = ("randread", "randwrite", "read", "write")
 DEPTHS = (1, 32)
 # Of the disk: between what the guest writes (guest/journal.cpp).
 OFFSET, SIZE = "72M", "20M"
 BLOCK = "4k"
+
+
+# Its metadata is not on the disk, so that the disk is as large and as quick as for the others.
+DRBD = """
+resource bench {
+    net { protocol C; }
+    device /dev/drbd0;
+    disk /dev/vdb;
+    meta-disk /dev/loop0;
+    on xen1 { address %s:7789; }
+    on xen2 { address %s:7789; }
+}
+"""
+DRBD_META_MIB = 4
+SYNC_S = 600
 
 
 def measure(lab, device, seconds):
@@ -45,6 +60,20 @@ def served_device(lab):
     return lab.ssh(1, f"realpath /dev/block/{int(major, 16)}:{int(minor, 16)}").stdout.strip()
 
 
+def start_drbd(lab):
+    """Replicates /dev/vdb by DRBD. Returns its device on host 1, once both copies are the same."""
+    for host in lab.machines:
+        lab.ssh(host, f"cat > /etc/drbd.d/bench.res <<'END'{DRBD % tuple(map(replication_address, sorted(lab.machines)))}"
+                      "END\n"
+                      f"modprobe -a loop drbd && truncate -s {DRBD_META_MIB}M /root/drbd-meta && "
+                      "losetup /dev/loop0 /root/drbd-meta && drbdadm create-md --force bench && drbdadm up bench",
+                120)
+    lab.ssh(1, "drbdadm primary --force bench")
+    lab.wait_for(lambda: lab.ssh(1, "drbdadm dstate bench").stdout.strip() == "UpToDate/UpToDate", SYNC_S,
+                 "DRBD's first copy")
+    return "/dev/drbd0"
+
+
 def bench(seconds):
     columns = {}
     lab = Lab.start(lab_dir(), DISK_GUEST)
@@ -59,6 +88,8 @@ def bench(seconds):
             columns["protected"] = measure(lab, device, seconds)
             lab.ssh(1, f"xl remus-spec-stop {DISK_GUEST}", timeout=120)
             protection.end().expect(0)
+        lab.ssh(1, f"xl destroy {DISK_GUEST}")
+        columns["DRBD"] = measure(lab, start_drbd(lab), seconds)
     finally:
         lab.down()
     return columns

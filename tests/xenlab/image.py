@@ -21,12 +21,14 @@ PATHS_EXCLUDED = (
     [f"/usr/share/{name}/*" for name in ("doc", "info", "locale", "man")]
     + [f"/lib/modules/*/kernel/drivers/{name}/*" for name in KERNEL_DRIVERS_UNUSED]
     + ["/lib/modules/*/kernel/sound/*"])
-PATHS_INCLUDED = ["/lib/modules/*/kernel/drivers/net/ethernet/intel/e1000/*"]
+PATHS_INCLUDED = [f"/lib/modules/*/kernel/drivers/{name}" for name in (
+    "ata/ata_piix.ko", "ata/libata.ko", "net/ethernet/intel/e1000/*",
+    "scsi/scsi_common.ko", "scsi/scsi_mod.ko", "scsi/sd_mod.ko")]
 
 # What the kernel needs before it has its root disk, and what the guests need.
 HOST_BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 GUEST_MODULES = ("xen-netfront", "xen-blkfront", "e1000")
-DISK_GUEST_MODULES = ("ext4",)
+DISK_GUEST_MODULES = ("ext4", "ata_piix", "sd_mod")
 
 # Of the guest with a replicated disk: a file system, and after it what it writes to without one (guest/journal.cpp).
 REPLICATED_DISK = "replicated.img"

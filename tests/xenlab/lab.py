@@ -215,11 +215,11 @@ class Lab:
                     f"-e 's/labaddress/labcards={len(cards)} &/' {file} && xl create {file}", GUEST_TIMEOUT_S)
         self.ask(self.GUEST_ADDRESSES[self.guest], "peek", GUEST_TIMEOUT_S)
 
-    def start_disk_guest(self, edit=""):
+    def start_disk_guest(self, edit="", config=DISK_GUEST, timeout=GUEST_TIMEOUT_S):
         """Starts the guest with the replicated disk on host 1, whose configuration sed changes by `edit`."""
-        file = f"/root/{DISK_GUEST}.cfg"
-        self.ssh(1, f"sed -i -e '{edit}' {file} && xl create -q {file}", GUEST_TIMEOUT_S)
-        self.ask(self.GUEST_ADDRESSES[DISK_GUEST], "peek", GUEST_TIMEOUT_S)
+        file = f"/root/{config}.cfg"
+        self.ssh(1, f"sed -i -e '{edit}' {file} && xl create -q {file}", timeout)
+        self.ask(self.GUEST_ADDRESSES[DISK_GUEST], "peek", timeout)
 
     def Journal(self):
         """Starts to have the guest write to its replicated disk; see journal.Journal."""

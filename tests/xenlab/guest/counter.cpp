@@ -14,6 +14,7 @@
 //   dirty PAGES_PER_S      rewrites that many random pages a second from now on; answers "ok"
 // Port 8, TCP, one word:
 //   poweroff, reboot, crash
+// Port 10, TCP: sends the same bytes until the client closes the connection.
 //
 // It is the guest's first process, so it never returns.
 
@@ -33,6 +34,7 @@
 #include <random>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -41,6 +43,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::uint16_t counter_port = 7;
 constexpr std::uint16_t power_port = 8;
+constexpr std::uint16_t stream_port = 10;
+constexpr std::size_t stream_bytes = 64 << 10;
 constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t load_bytes = 32 << 20;
 constexpr std::size_t line_bytes_max = 128;
@@ -102,6 +106,19 @@ int open_port(std::uint16_t port, int type) {
   return fd;
 }
 
+// One client after the other.
+void stream_for_ever() {
+  const int listener = open_port(stream_port, SOCK_STREAM);
+  const std::vector<char> bytes(stream_bytes);
+  while (true) {
+    const int fd = accept(listener, nullptr, nullptr);
+    if (fd < 0) continue;
+    while (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+    }
+    close(fd);
+  }
+}
+
 void power(const std::string& what) {
   if (what == "poweroff") reboot(RB_POWER_OFF);
   if (what == "reboot") reboot(RB_AUTOBOOT);
@@ -117,6 +134,7 @@ class Service {
     const int counter_listener = open_port(counter_port, SOCK_STREAM);
     const int power_listener = open_port(power_port, SOCK_STREAM);
     const int datagrams = open_port(counter_port, SOCK_DGRAM);
+    std::thread(stream_for_ever).detach();
     std::printf("counter ready\n");
     std::fflush(stdout);
     while (true) {

@@ -1,5 +1,5 @@
 // The service of the lab guest that has a replicated disk: it writes numbered blocks of 4 KiB to
-// it, and remembers in memory what each place must hold.
+// it, and remembers in memory what each place must hold. Its one argument is the disk.
 //
 // Whatever host the guest runs on, memory and disk must agree: a block that memory does not know
 // was written after the checkpoint that the guest goes on from, and one that memory knows and the
@@ -50,7 +50,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint16_t journal_port = 9;
-constexpr char disk[] = "/dev/xvda";
 constexpr char folder[] = "/disk";
 constexpr std::size_t block_bytes = 4096;
 constexpr std::size_t line_bytes_max = 128;
@@ -183,7 +182,7 @@ constexpr off_t ring_bytes = ring_slots * block_bytes;
 
 class Journal {
  public:
-  Journal() {
+  explicit Journal(const char* disk) {
     direct_ = open(disk, O_RDWR | O_DIRECT | O_CLOEXEC);
     buffered_ = open(disk, O_RDWR | O_CLOEXEC);
     if (direct_ < 0 || buffered_ < 0) {
@@ -412,8 +411,9 @@ void serve(Journal& journal, int fd) {
 
 }  // namespace
 
-int main() {
-  Journal journal;
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  Journal journal(argv[1]);
   const int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in6 address{};
   address.sin6_family = AF_INET6;

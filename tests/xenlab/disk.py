@@ -12,7 +12,9 @@ from network import replication_address
 
 # A host has little to give: this much while protection starts, and that much under test.
 CALM_PER_S, CHURN_PER_S = 5, 40
-CUT_OPTIONS = "-i 200 --timeout 1000"
+CUT_OPTIONS = "-i 200 --timeout 3000"
+# The first copy of memory and disk, while the guest writes and the machine is busy.
+PROTECTED_S = 400
 # What was on its way at a cut has arrived by then.
 ARRIVED_S = 0.3
 GOING_S = 120
@@ -49,7 +51,7 @@ def cut_power(lab, load, begin=None, options=CUT_OPTIONS):
     `begin` is called when the guest is protected.
     """
     with lab.protect(options) as protection:
-        protection.wait_until_protected()
+        protection.wait_until_protected(PROTECTED_S)
         if begin:
             begin()
         time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))

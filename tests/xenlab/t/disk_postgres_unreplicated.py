@@ -5,7 +5,7 @@ from disk import CUT_OPTIONS, GOING_S, cut_power
 
 GUEST = "database"
 ON_REQUEST = True
-UNREPLICATED = "s/,script=block-specrep//"
+UNREPLICATED = "s/w,script=block-specrep/w/"
 
 
 def run(lab):

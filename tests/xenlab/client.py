@@ -134,18 +134,23 @@ class Counter:
         self._process.stdin.flush()
 
 
+def wait_out_failovers(connection):
+    """Has a TCP connection neither give up while its other end is silent, nor take long to notice that it is back."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_MS)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS)
+    except OSError:
+        pass  # an older kernel: gaps are then measured less exactly
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_MS)
+
+
 class Connection:
     """One TCP connection to the guest, line by line."""
 
     def __init__(self, address, port, timeout_s):
         self._socket = socket.create_connection((address, port), timeout=timeout_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_MS)
-        try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, RTO_MAX_MS)
-        except OSError:
-            pass  # an older kernel: gaps are then measured less exactly
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GIVE_UP_MS)
+        wait_out_failovers(self._socket)
         self._lines = self._socket.makefile("r")
 
     def set_timeout(self, timeout_s):

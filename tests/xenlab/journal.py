@@ -2,81 +2,29 @@
 """The journal: has a guest write to its replicated disk from outside, and judges what disk and memory hold afterwards.
 
 Run as a program in the lab's namespace, it has the guest (guest/journal.cpp) write numbered blocks of each kind,
-over one TCP connection a kind, and logs a line "MONOTONIC_NS KIND NUMBER" for each that is acknowledged. A
-connection that a failover breaks is a failure. `journal.py self-test` shows that the judge can condemn.
+over one TCP connection a kind, and logs what is acknowledged (load.py). `journal.py self-test` shows that the judge
+can condemn.
 """
 
-import collections
 import json
-import pathlib
-import subprocess
 import sys
-import threading
 import time
 
 from client import CONNECT_TIMEOUT_S, Connection, ask
+from load import Load, follow_all
 
 JOURNAL_PORT = 9
 KINDS = ("direct", "flushed", "buffered", "file", "file-flushed")
 # It reads some thousand blocks, emulated.
 VERIFY_TIMEOUT_S = 180
-POLL_S = 0.1
 FAILURES_SHOWN = 4
 
 
-class Journal:
-    """A running client. Use it as a context manager, or call stop()."""
+class Journal(Load):
+    """A running client, with a connection for each kind of block."""
 
     def __init__(self, network, address, log_file, interval_ms=200):
-        self.address = address
-        self._network = network
-        self._log_file = pathlib.Path(log_file)
-        self._log_file.write_text("")
-        self._process = subprocess.Popen(
-            network.inside([sys.executable, __file__, "run", address, interval_ms, log_file]), stdin=subprocess.DEVNULL)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        self._process.kill()
-        self._process.wait()
-
-    def acknowledged(self):
-        """{kind: the numbers that the guest has acknowledged, oldest first}."""
-        numbers = {kind: [] for kind in KINDS}
-        for _, kind, number in self._acknowledgements():
-            numbers[kind].append(number)
-        return numbers
-
-    def troubles(self):
-        """What happened to a connection, or what the guest could not write; one text each."""
-        return [line[1:].strip() for line in self._lines() if line.startswith("#")]
-
-    def wait_for_all(self, timeout_s, after_ns=None):
-        """Waits until each kind has been acknowledged after a time (by default: now)."""
-        after_ns = time.monotonic_ns() if after_ns is None else after_ns
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            silent = set(KINDS) - {kind for time_ns, kind, _ in self._acknowledgements() if time_ns > after_ns}
-            if not silent:
-                return
-            assert not self.troubles(), f"the journal's trouble: {self.troubles()}"
-            assert time.monotonic() < deadline_s, f"nothing acknowledged for {timeout_s} s: {sorted(silent)}"
-            time.sleep(POLL_S)
-
-    def longest_gap_s(self, since_ns=0):
-        """The longest time in which a kind had nothing acknowledged: the longest of all kinds, until now."""
-        times_ns = collections.defaultdict(list)
-        for time_ns, kind, _ in self._acknowledgements():
-            if time_ns >= since_ns:
-                times_ns[kind].append(time_ns)
-        now_ns = time.monotonic_ns()
-        return max(b - a for kind in KINDS
-                   for a, b in zip([since_ns or now_ns, *times_ns[kind]], [*times_ns[kind], now_ns])) / 1e9
+        super().__init__(network, address, KINDS, log_file, __file__, interval_ms)
 
     def churn(self, writes_per_s):
         """Has the guest write that much at random places by itself; 0 stops it."""
@@ -103,14 +51,6 @@ class Journal:
     def _tell(self, line):
         answer = ask(self._network, self.address, line, VERIFY_TIMEOUT_S, JOURNAL_PORT)
         assert answer == "ok", answer
-
-    def _acknowledgements(self):
-        words = [line.split() for line in self._lines() if not line.startswith("#")]
-        return [(int(time_ns), kind, int(number)) for time_ns, kind, number in words]
-
-    def _lines(self):
-        text = self._log_file.read_text()
-        return text[:text.rfind("\n") + 1].splitlines()
 
 
 def summary(report):
@@ -201,19 +141,7 @@ def follow(kind, address, interval_s, log):
 
 
 def main_run(address, interval_ms, log_path):
-    with open(log_path, "a") as file:
-        turn = threading.Lock()
-
-        def log(*words):
-            with turn:
-                print(*words, file=file, flush=True)
-
-        threads = [threading.Thread(target=follow, args=(kind, address, float(interval_ms) / 1000, log))
-                   for kind in KINDS]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    follow_all(lambda kind, log: follow(kind, address, float(interval_ms) / 1000, log), KINDS, log_path)
 
 
 if __name__ == "__main__":

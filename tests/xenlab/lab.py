@@ -8,12 +8,13 @@ import subprocess
 import time
 
 from client import POWER_PORT, Counter, ask
+from commits import Commits
 from common import LabError, phase
 from etcd import Etcd
 from image import ensure_image
 from journal import Journal
 from machine import Machine
-from network import CLIENT_ADDRESS, DISK_GUEST, GUEST_ADDRESSES, HOSTS, Network
+from network import CLIENT_ADDRESS, DISK_GUESTS, GUEST_ADDRESSES, HOSTS, Network
 from observer import Observer
 from package import install
 from protection import Protection
@@ -34,7 +35,8 @@ class Lab:
     """The lab in one folder. It goes on when this object is gone; Lab.attach() finds it again.
 
     `guest` is the guest that runs on host 1 from the start (None for none; it may be a
-    workload; the one with a replicated disk runs once a test has called start_disk_guest()), and `virtual_time` tells whether the hosts' time passes with their instructions.
+    workload; one with a replicated disk runs once a test has called start_disk_guest()), and
+    `virtual_time` tells whether the hosts' time passes with their instructions.
     """
 
     CLIENT_ADDRESS = CLIENT_ADDRESS
@@ -47,7 +49,7 @@ class Lab:
         self.network = Network(self.folder)
         image = ensure_image()
         self.machines = {host: Machine(host, self.folder, self.network, image, virtual_time,
-                                       durable_disk=guest == DISK_GUEST) for host in HOSTS}
+                                       durable_disks=guest in DISK_GUESTS) for host in HOSTS}
         self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
 
     @classmethod
@@ -59,7 +61,7 @@ class Lab:
         folder = pathlib.Path(folder)
         if (folder / "lab.json").exists():
             raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
-        snapshots, guest_disk = ensure_snapshots(guest, virtual_time, full_load)
+        snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         lab = cls(folder, guest, virtual_time)
@@ -68,9 +70,9 @@ class Lab:
             with phase("starting the lab from its snapshots"):
                 lab.network.up()
                 for host in hosts:
-                    lab.machines[host].restore(snapshots[host], guest_disk=guest_disk)
+                    lab.machines[host].restore(snapshots[host], guest_disks=guest_disks)
                 in_parallel(lab._greet, hosts)
-                if guest not in (None, DISK_GUEST):
+                if guest not in (None, *DISK_GUESTS):
                     lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
             lab.down()
@@ -215,16 +217,21 @@ class Lab:
                     f"-e 's/labaddress/labcards={len(cards)} &/' {file} && xl create {file}", GUEST_TIMEOUT_S)
         self.ask(self.GUEST_ADDRESSES[self.guest], "peek", GUEST_TIMEOUT_S)
 
-    def start_disk_guest(self, edit="", config=DISK_GUEST, timeout=GUEST_TIMEOUT_S):
-        """Starts the guest with the replicated disk on host 1, whose configuration sed changes by `edit`."""
-        file = f"/root/{config}.cfg"
-        self.ssh(1, f"sed -i -e '{edit}' {file} && xl create -q {file}", timeout)
-        self.ask(self.GUEST_ADDRESSES[DISK_GUEST], "peek", timeout)
+    def start_disk_guest(self, edit="", host=1, config=None, timeout=GUEST_TIMEOUT_S):
+        """Starts the guest with the replicated disk on a host, whose configuration sed changes by `edit`."""
+        file = f"/root/{config or self.guest}.cfg"
+        self.ssh(host, f"sed -i -e '{edit}' {file} && xl create -q {file}", timeout)
+        self.ask(self.GUEST_ADDRESSES[self.guest], "peek", timeout)
 
     def Journal(self):
         """Starts to have the guest write to its replicated disk; see journal.Journal."""
         log = self.folder / f"journal-{time.monotonic_ns()}.log"
         return Journal(self.network, self.GUEST_ADDRESSES[self.guest], log)
+
+    def Commits(self):
+        """Starts to have the guest's database commit; see commits.Commits."""
+        log = self.folder / f"commits-{time.monotonic_ns()}.log"
+        return Commits(self.network, self.GUEST_ADDRESSES[self.guest], log)
 
     def disk_digest(self, host, path="/dev/vdb", timeout=DIGEST_TIMEOUT_S):
         """What a host's disk holds, in short; no cache has a part in it."""

@@ -2,7 +2,7 @@
 
 A snapshot of a host is a folder of three files, never written again:
   disk.qcow2  what its disk had more than the image
-  guest.qcow2 the same for the disk of its guest, if it has one
+  guest.qcow2 the same for the disk of its guest, if it has one; guest2.qcow2 for another
   ram         its memory, which a restored host maps privately: the file is
               not read but paged in, and all copies share it
   device      everything else, as QEMU's migration stream
@@ -29,7 +29,7 @@ XEN_OPTIONS = ("console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_v
 DOM0_OPTIONS = "root=/dev/vda rw console=hvc0 quiet mitigations=off net.ifnames=0 systemd.show_status=no"
 
 DISK = "disk.qcow2"
-GUEST_DISK = "guest.qcow2"
+GUEST_DISKS = ("guest.qcow2", "guest2.qcow2")
 GUEST_DISK_SIZE = "4G"
 
 MONITOR_TIMEOUT_S = 120
@@ -50,16 +50,16 @@ def accelerator(virtual_time):
 class Machine:
     """Host `number` of the lab in `folder`. Its process outlives this object.
 
-    With `durable_disk` a power cut leaves on /dev/vdb all that was flushed.
+    With `durable_disks` a power cut leaves on /dev/vdb and /dev/vdc all that was flushed.
     """
 
-    def __init__(self, number, folder, network, image, virtual_time, durable_disk=False):
+    def __init__(self, number, folder, network, image, virtual_time, durable_disks=False):
         self.number = number
         self.folder = pathlib.Path(folder) / f"host{number}"
         self.network = network
         self.image = image
         self.virtual_time = virtual_time
-        self.durable_disk = durable_disk
+        self.durable_disks = durable_disks
 
     @property
     def _pid_file(self):
@@ -69,32 +69,32 @@ class Machine:
     def serial_log(self):
         return self.folder / "serial.log"
 
-    def boot(self, ram_file=None, guest_disk_size=None):
+    def boot(self, ram_file=None, guest_disk_sizes=()):
         """Starts from power-off, with the disks as they are. With `ram_file` it can be snapshotted.
 
-        With `guest_disk_size` it gets /dev/vdb, still empty, for a guest.
+        With `guest_disk_sizes` it gets /dev/vdb, and /dev/vdc, still empty, for a guest.
         """
         self.folder.mkdir(exist_ok=True)
         if not (self.folder / DISK).exists():
             self._make_disk(DISK, self.image / "base.img")
-            if guest_disk_size:
-                run(["qemu-img", "create", "-q", "-f", "qcow2", self.folder / GUEST_DISK, guest_disk_size],
-                    "make a guest's disk")
+            for name, size in zip(GUEST_DISKS, guest_disk_sizes):
+                run(["qemu-img", "create", "-q", "-f", "qcow2", self.folder / name, size], "make a guest's disk")
         if ram_file is None:
             backend = "memory-backend-ram,prealloc=off"
         else:
             backend = f"memory-backend-file,mem-path={ram_file},share=on"
         self._start(backend, [])
 
-    def restore(self, snapshot, ram_file=None, guest_disk=None):
+    def restore(self, snapshot, ram_file=None, guest_disks=()):
         """Goes on from a snapshot. With `ram_file`, a copy of the memory, it can be snapshotted again.
 
-        `guest_disk` (an image, or another snapshot's disk) is what /dev/vdb is to hold, if the host has one.
+        `guest_disks` (images, or another snapshot's disks) are what /dev/vdb and /dev/vdc are to hold, if the host
+        has them.
         """
         self.folder.mkdir(exist_ok=True)
         self._make_disk(DISK, snapshot / DISK)
-        if guest_disk:
-            self._make_disk(GUEST_DISK, guest_disk)
+        for name, image in zip(GUEST_DISKS, guest_disks):
+            self._make_disk(name, image)
         if ram_file is None:
             backend = f"memory-backend-file,mem-path={snapshot}/ram,share=off"
         else:
@@ -116,7 +116,7 @@ class Machine:
             monitor.wait_until_migrated()
             monitor.command("quit")
         self._wait_until_gone()
-        for disk in (DISK, GUEST_DISK):
+        for disk in (DISK, *GUEST_DISKS):
             if (self.folder / disk).exists():
                 shutil.move(self.folder / disk, snapshot / disk)
         # Xen zeroes the memory that it frees: holes in the file are the same and cost nothing.
@@ -153,10 +153,11 @@ class Machine:
                 "-kernel", self.image / "xen.elf", "-append", XEN_OPTIONS,
                 "-initrd", self._modules(),
                 "-drive", f"file={self.folder}/{DISK},if=virtio,format=qcow2,cache=writeback"]
-        if (self.folder / GUEST_DISK).exists():
-            # A guest's database flushes all the time, and this machine's disk is not what is measured.
-            cache = "writeback" if self.durable_disk else "unsafe"
-            argv += ["-drive", f"file={self.folder}/{GUEST_DISK},if=virtio,format=qcow2,cache={cache}"]
+        # A guest's database flushes all the time, and this machine's disk is not what is measured.
+        cache = "writeback" if self.durable_disks else "unsafe"
+        for disk in GUEST_DISKS:
+            if (self.folder / disk).exists():
+                argv += ["-drive", f"file={self.folder}/{disk},if=virtio,format=qcow2,cache={cache}"]
         for purpose in PURPOSES:
             argv += ["-netdev", f"tap,id={purpose},ifname={tap(purpose, self.number)},script=no,downscript=no",
                      "-device", f"virtio-net-pci,netdev={purpose},mac={mac(purpose, self.number)},romfile="]

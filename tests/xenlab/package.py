@@ -4,7 +4,7 @@ import os
 import pathlib
 import tempfile
 
-from common import LabError, build_dir, phase, run
+from common import LabError, build_dir, lock, phase, run
 from states import in_parallel
 
 UNPACK_TIMEOUT_S = 600
@@ -29,7 +29,9 @@ def make_package(folder):
     archive = pathlib.Path(folder) / "package.tar.zst"
     with tempfile.TemporaryDirectory(prefix="stage-", dir=folder) as name, phase("staging the build"):
         stage = pathlib.Path(name)
-        run(["make", "-s", "-C", build_dir(), "install", f"DESTDIR={stage}"], "install the build")
+        # libtool links anew in the build folder what it installs.
+        with lock(build_dir() / "xenlab-install.lock", f"another xenlab installs from {build_dir()}; waiting for it"):
+            run(["make", "-s", "-C", build_dir(), "install", f"DESTDIR={stage}"], "install the build")
         _strip(stage)
         run(["tar", "-C", stage, "--sort=name", "-cf", archive, "-I", "zstd -3", "."], "pack the build")
     return archive

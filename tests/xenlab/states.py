@@ -5,8 +5,8 @@
   booted-disk, and oltp, mail, ...
              the same for the guests that run workloads (workloads.py), which need a disk;
              oltp-full, ... are under a load without pauses
-  booted-replicated
-             the same for the guest with a replicated disk, which a test starts
+  booted-replicated, booted-database
+             the same for the guests with a replicated disk, which a test starts
 and the same with -vt for virtual time, which a snapshot cannot change.
 """
 
@@ -16,12 +16,13 @@ import os
 import pathlib
 import tempfile
 
+import database
 import workloads
 from client import ask
 from common import HERE, cache_dir, digest, lock, phase
 from image import REPLICATED_DISK, REPLICATED_DISK_SIZE, ensure_image, recipe_digest
-from machine import GUEST_DISK, GUEST_DISK_SIZE, Machine, qemu_version
-from network import DISK_GUEST, GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
+from machine import GUEST_DISK_SIZE, GUEST_DISKS, Machine, qemu_version
+from network import DATABASE_GUEST, DISK_GUEST, GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
 from ssh import Shell
 
 BOOT_TIMEOUT_S = 240
@@ -43,23 +44,23 @@ def timeout_s(real_timeout_s, virtual_time):
 def ensure_snapshots(guest, virtual_time, full_load=False):
     """Returns what a lab with that guest (or None) on host 1 starts from.
 
-    That is {host: its snapshot's folder}, and the guest's disk for both hosts (or None).
+    That is {host: its snapshot's folder}, and the guest's disks, the same for both hosts.
     """
     image = ensure_image()
     suffix = "-vt" if virtual_time else ""
     parent = cache_dir() / recipe_digest() / f"states-{_states_digest()}"
     parent.mkdir(parents=True, exist_ok=True)
-    has_disk = guest in WORKLOADS
-    kind, disk_size = ("-disk", GUEST_DISK_SIZE) if has_disk else (
-        ("-replicated", REPLICATED_DISK_SIZE) if guest == DISK_GUEST else ("", None))
+    kind, disk_sizes, make_files = _hosts_for(guest)
     booted = parent / f"booted{kind}{suffix}"
     snapshots = {host: booted / f"host{host}" for host in HOSTS}
-    _ensure(booted, lambda work: _boot(work, image, virtual_time, disk_size))
+    _ensure(booted, lambda work: _boot(work, image, virtual_time, disk_sizes, make_files))
     if not guest:
-        return snapshots, None
+        return snapshots, []
     if guest == DISK_GUEST:
-        return snapshots, image / REPLICATED_DISK
-    if has_disk:
+        return snapshots, [image / REPLICATED_DISK]
+    if guest == DATABASE_GUEST:
+        return snapshots, [database.ensure_image(), workloads.ensure_image()]
+    if guest in WORKLOADS:
         disk_image = workloads.ensure_image()
         running = parent / f"{guest}{'-full' if full_load else ''}-{workloads.digest_of(guest)}{suffix}"
         _ensure(running, lambda work: _start_workload(work, image, virtual_time, snapshots[1], disk_image,
@@ -68,7 +69,19 @@ def ensure_snapshots(guest, virtual_time, full_load=False):
         running = parent / f"{guest}{suffix}"
         _ensure(running, lambda work: _start_guest(work, image, virtual_time, snapshots[1], guest))
     snapshots[1] = running / "host1"
-    return snapshots, snapshots[1] / GUEST_DISK if has_disk else None
+    return snapshots, [snapshots[1] / GUEST_DISKS[0]] if guest in WORKLOADS else []
+
+
+def _hosts_for(guest):
+    """The hosts that a guest needs: what is added to their snapshot's name, their disks' sizes, and a function that
+    makes files for them (see database.hosts_files())."""
+    if guest in WORKLOADS:
+        return "-disk", [GUEST_DISK_SIZE], None
+    if guest == DISK_GUEST:
+        return "-replicated", [REPLICATED_DISK_SIZE], None
+    if guest == DATABASE_GUEST:
+        return f"-database-{database.hosts_digest()}", [database.DISK_SIZE, GUEST_DISK_SIZE], database.hosts_files
+    return "", [], None
 
 
 def _states_digest():
@@ -85,13 +98,22 @@ def _ensure(state, make):
                 os.rename(pathlib.Path(work) / "out", state)
 
 
-def _boot(work, image, virtual_time, guest_disk_size):
+def _boot(work, image, virtual_time, guest_disk_sizes, make_files):
+    files = make_files(image, work) if make_files else {}
     with _workshop(image, virtual_time, HOSTS) as hosts:
         for machine, _ in hosts:
-            machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk_size)
+            machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk_sizes)
         in_parallel(lambda host: _wait_until_booted(host[1], virtual_time), hosts)
         for machine, shell in hosts:
+            _put(shell, files, timeout_s(GUEST_TIMEOUT_S, virtual_time))
             _freeze(work, machine, shell)
+
+
+def _put(shell, files, limit_s):
+    """Copies files, {name: path}, to /root of a host."""
+    for name, path in files.items():
+        with open(path, "rb") as content:
+            shell.run(f"cat > /root/{name}", limit_s, stdin=content)
 
 
 def _start_guest(work, image, virtual_time, booted, guest):
@@ -108,12 +130,10 @@ def _start_guest(work, image, virtual_time, booted, guest):
 def _start_workload(work, image, virtual_time, booted, disk_image, workload, full_load):
     with _workshop(image, virtual_time, [1]) as hosts:
         machine, shell = hosts[0]
-        machine.restore(booted, _snapshot_folder(work, machine) / "ram", disk_image)
+        machine.restore(booted, _snapshot_folder(work, machine) / "ram", [disk_image])
         limit_s = timeout_s(GUEST_TIMEOUT_S, virtual_time)
         shell.connect(limit_s)
-        for name, content in workloads.guest_files(image, work, workload, virtual_time, full_load).items():
-            with open(content, "rb") as file:
-                shell.run(f"cat > /root/{name}", limit_s, stdin=file)
+        _put(shell, workloads.guest_files(image, work, workload, virtual_time, full_load), limit_s)
         shell.run(f"xl create /root/{workload}.cfg", limit_s)
         workloads.warm_up(machine.network, workload, limit_s)
         _freeze_paused(work, machine, shell, workload, limit_s)

@@ -1,6 +1,6 @@
 """When the link of a disk breaks, protection ends in order, and the next one brings the disk up to date."""
 
-from disk import CHURN_PER_S, SERVER, check_equal, journal_load
+from disk import CHURN_PER_S, check_equal, journal_load, link_port
 from journal import summary
 from network import replication_address
 from protection import check_nothing_left
@@ -31,8 +31,4 @@ def run(lab):
 
 def break_disk_link(lab):
     """Ends the TCP connection by which the disk's server on host 1 sends what is written."""
-    address = replication_address(2)
-    peers = [line.split()[4] for line in lab.ssh(1, f"ss -Htnp dst {address}").stdout.splitlines() if SERVER in line]
-    assert len(peers) == 1, f"the disk's links: {peers}"
-    port = peers[0].rsplit(":", 1)[1]
-    lab.ssh(1, f"ss -K dst {address} dport = {port}")
+    lab.ssh(1, f"ss -K dst {replication_address(2)} dport = {link_port(lab)}")

@@ -8,7 +8,7 @@ from protection import check_nothing_left
 
 GUEST = "disk"
 ON_REQUEST = True
-OPTIONS = "--timeout 5000"
+OPTIONS = "--timeout 10000"
 # The replication link's card.
 CARD = "eth1"
 # From the start of the IP header: behind TCP's, with its options, and that of a TLS record.

@@ -10,7 +10,7 @@ ON_REQUEST = True
 FOLDER = "/srv/copy"
 PATH = f"{FOLDER}/disk"
 FILE_SYSTEM_SIZE = "64M"
-OPTIONS = "--timeout 5000"
+OPTIONS = "--timeout 10000"
 
 
 def run(lab):

@@ -2,13 +2,13 @@
 
 import time
 
-from disk import CHURN_PER_S, PROTECTED_S, check_disk, check_equal, journal_load, link_port
+from disk import CALM_PER_S, CHURN_PER_S, PROTECTED_S, check_disk, check_equal, journal_load, link_port
 from journal import summary
 from protection import check_nothing_left
 
 GUEST = "disk"
 ON_REQUEST = True
-OPTIONS = "--timeout 5000"
+OPTIONS = "--timeout 10000"
 # The replication link's card.
 CARD = "eth1"
 # From the start of the IP header: behind TCP's, with its options, and that of a TLS record.
@@ -31,6 +31,7 @@ def run(lab):
                 ended.expect(1, f"{lab.guest} runs on, unprotected")
             assert changed_packets(lab, host) > 0
             heal(lab, host)
+            journal.churn(CALM_PER_S)
             journal.wait_for_all(60)
             print(f"nothing acknowledged for {journal.longest_gap_s(since_ns):.2f} s")
             lab.wait_for(lambda: lab.domains(2) == [], 60, "the end of the copy on host 2")

@@ -10,7 +10,7 @@ ON_REQUEST = True
 FOLDER = "/srv/copy"
 PATH = f"{FOLDER}/disk"
 FILE_SYSTEM_SIZE = "64M"
-OPTIONS = "--timeout 5000"
+OPTIONS = "--timeout 10000"
 
 
 def run(lab):
@@ -36,9 +36,10 @@ def run(lab):
         lab.ssh(2, f"rm {FOLDER}/filler")
         with lab.protect(OPTIONS) as protection:
             protection.wait_until_protected(PROTECTED_S)
+            gap_s = journal.longest_gap_s()
             report = journal.check()
             lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
             protection.end().expect(0)
         check_equal(lab, PATH)
-        print(f"{summary(report)}; nothing acknowledged for {journal.longest_gap_s():.2f} s at most")
+        print(f"{summary(report)}; nothing acknowledged for {gap_s:.2f} s at most")
         check_disk(lab, journal, 1)

@@ -6,6 +6,7 @@ from disk import check_disk, check_equal, journal_load
 from journal import summary
 
 GUEST = "disk"
+ON_REQUEST = True
 DISK = "/dev/vdb"
 
 
@@ -30,11 +31,12 @@ def check_status(lab, host, **expected):
     return status
 
 
-def protect_once(lab):
+def protect_once(lab, before_stop=lambda: None):
     with lab.protect("--timeout 5000") as protection:
         protection.wait_until_protected()
         check_status(lab, 1, role="own", served=True, followed=True, in_sync=True, bytes_to_send=0)
         refused(lab, 2, "promote", "in use")
+        before_stop()
         lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
         protection.end().expect(0)
 
@@ -61,6 +63,7 @@ def run(lab):
             protection.end(180).expect(1, f"specrep-disk discard --force {DISK}")
         refused(lab, 2, "discard", "--force")
         disk_command(lab, 2, "discard --force")
-        protect_once(lab)
+        # The copies stay alike while the guest writes no more.
+        protect_once(lab, journal.settle)
         check_equal(lab)
         print(summary(check_disk(lab, journal, 1)))

@@ -5,14 +5,17 @@
 //                               disk that is served already, only prints it
 //   specrep-diskd --stop PATH   stops that, and returns when it has ended
 //
-// When this is killed, so is nbdkit, and the guest waits for ten minutes. Started again by hand it
-// finds the device, and the guest goes on.
+// When this is killed, so is nbdkit, and the guest waits, at most for ten minutes, until this is
+// started again and finds the device. So it runs as a unit of systemd's, which does that
+// (specrep-disk-PATH.service). Where there is no systemd it has to be done by hand.
 //
 // It logs to /var/log/specrep/disk-ID.log.
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,7 +41,11 @@ using namespace specrep;
 using namespace std::chrono_literals;
 
 constexpr const char* kLogFolder = "/var/log/specrep";
-constexpr Duration kReadyTimeout = 10s, kStopTimeout = 20s, kPoll = 20ms;
+constexpr Duration kReadyTimeout = 10s, kStartTimeout = 20s, kStopTimeout = 20s, kPoll = 20ms;
+// For the lock, which whoever asks for the device takes for an instant.
+constexpr Duration kLockTimeout = 1s;
+// Tells systemd not to start it again.
+constexpr int kInVain = 3;
 // A server that does not start is tried again, more and more seldom.
 constexpr Duration kRestartPause = 200ms, kRestartPauseMax = 5s;
 constexpr timespec kLook{1, 0}, kShortLook{0, 50'000'000};
@@ -47,7 +54,8 @@ constexpr int kReconnects = 3;
 
 TimePoint now() { return std::chrono::steady_clock::now(); }
 
-// One per disk; the file says which process and which device.
+// One per disk. Whoever serves it has the lock. The file says "PROCESS DEVICE\n"; "!REASON\n" when
+// serving was given up; nothing before.
 class Instance {
  public:
   explicit Instance(const std::string& path) {
@@ -65,7 +73,7 @@ class Instance {
                   std::string(std::strerror(errno)));
   }
   std::string read() const {
-    char text[128];
+    char text[1024];
     const ssize_t got = pread(file_, text, sizeof text, 0);
     return {text, static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
   }
@@ -85,14 +93,19 @@ class Nbdkit {
     const std::string plugin =
         std::filesystem::read_symlink("/proc/self/exe").replace_filename("specrep-disk-plugin.so");
     const std::string parameter = "path=" + path_;
+    const pid_t parent = getpid();
     child_ = fork();
     if (child_ < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
     if (child_ == 0) {
       sigset_t none;
       sigemptyset(&none);
       sigprocmask(SIG_SETMASK, &none, nullptr);
-      execlp("nbdkit", "nbdkit", "-f", "--exit-with-parent", "-t", "32", "-U", socket_.c_str(),
-             plugin.c_str(), parameter.c_str(), nullptr);
+      // Its own --exit-with-parent would end it with SIGTERM, on which it answers what it is asked
+      // with errors: the guest must not see those.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(127);
+      execlp("nbdkit", "nbdkit", "-f", "-t", "32", "-U", socket_.c_str(), plugin.c_str(),
+             parameter.c_str(), nullptr);
       std::fprintf(stderr, "cannot start nbdkit: %s; apt-get install nbdkit\n",
                    std::strerror(errno));
       _exit(127);
@@ -164,13 +177,13 @@ void keep(Nbdkit& nbdkit, disk::NbdDevice& device, const sigset_t& signals) {
   }
 }
 
-// In the background. Says on `ready` which device it is.
-void serve(const disk::Places& places, const std::string& path, Instance& instance, int ready) {
+// Until SIGTERM. `instance` is locked.
+void serve(const disk::Places& places, const std::string& path, Instance& instance) {
+  instance.write("");  // of one that was killed
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&signals, signal);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);  // whoever waits for the device may have been killed
   // Without this process nobody starts the server again. The server inherits it.
   std::ofstream score("/proc/self/oom_score_adj");
   if (!(score << -1000 << std::flush)) spdlog::warn("this may be killed when memory is short");
@@ -186,8 +199,6 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
     nbdkit.stop();
     throw;
   }
-  dprintf(ready, "%s\n", device->path().c_str());
-  close(ready);
   spdlog::info("{} is served as {}", path, device->path());
   keep(nbdkit, *device, signals);
   // What is in dom0's page cache of the device; the guest's own writes do not go through it.
@@ -203,57 +214,115 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
   spdlog::info("{} is not served any more", path);
 }
 
-int start(const disk::Places& places, const std::string& path) {
+std::string log_path(const disk::Places& places) {
+  return std::string(kLogFolder) + "/disk-" + places.id + ".log";
+}
+
+void log_to_file(const disk::Places& places) {
+  std::error_code ignored;
+  std::filesystem::create_directories(kLogFolder, ignored);
+  const int log = open(log_path(places).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  dup2(null, STDIN_FILENO);
+  dup2(log >= 0 ? log : null, STDOUT_FILENO);
+  dup2(log >= 0 ? log : null, STDERR_FILENO);
+}
+
+// The process that stays; started by launch() or, when it was killed, by systemd.
+int stay(const disk::Places& places, const std::string& path) {
+  log_to_file(places);
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(places.nbd_socket).parent_path(),
                                       ignored);
-  std::filesystem::create_directories(kLogFolder, ignored);
   Instance instance(places.lock);
-  const TimePoint deadline = now() + kReadyTimeout;
-  while (!instance.lock()) {
+  for (const TimePoint deadline = now() + kLockTimeout; !instance.lock();) {
+    if (now() > deadline) return 0;  // another one serves it
+    std::this_thread::sleep_for(kPoll);
+  }
+  try {
+    serve(places, path, instance);
+    return 0;
+  } catch (const Error& error) {
+    spdlog::error("{}", error.what());
+    // A guest that waits for its disk is worth trying again.
+    if (disk::NbdDevice::find(path)) throw;
+    instance.write("!" + std::string(error.what()) + (error.advice().empty() ? "" : "; ") +
+                   error.advice() + "; see " + log_path(places) + "\n");
+    return kInVain;
+  }
+}
+
+// Runs a program, unheard, and waits for its end.
+void run(std::vector<std::string> command) {
+  std::vector<char*> arguments;
+  for (std::string& word : command) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  for (const int fd : {STDOUT_FILENO, STDERR_FILENO})
+    posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_WRONLY, 0);
+  pid_t child = 0;
+  if (posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ) == 0)
+    waitpid(child, nullptr, 0);
+  posix_spawn_file_actions_destroy(&actions);
+}
+
+bool systemd_runs() { return access("/run/systemd/system", F_OK) == 0; }
+
+// As systemd-escape does it.
+std::string unit_of(const std::string& path) {
+  std::string name = "specrep-disk";
+  for (const char c : path) {
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned char>(c));
+    const bool plain = std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
+    name += c == '/' ? "-" : plain ? std::string(1, c) : escaped;
+  }
+  return name + ".service";
+}
+
+void launch(const std::string& path) {
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe");
+  if (systemd_runs()) {
+    // Fails when the unit is there, as it was killed: systemd starts it again, then.
+    run({"systemd-run", "--quiet", "--collect", "--unit=" + unit_of(path),
+         "--description=specrep serves " + path, "--service-type=exec",
+         "--property=Restart=on-failure", "--property=RestartSec=200ms",
+         "--property=StartLimitIntervalSec=0",
+         "--property=RestartPreventExitStatus=" + std::to_string(kInVain),
+         // This ends before its server; and guests before this, when the host is shut down.
+         "--property=KillMode=mixed", "--property=Before=xendomains.service", self, "--stay",
+         path});
+    return;
+  }
+  const pid_t child = fork();
+  if (child < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
+  if (child > 0) return;
+  setsid();
+  execl(self.c_str(), self.c_str(), "--stay", path.c_str(), nullptr);
+  _exit(127);
+}
+
+int start(const disk::Places& places, const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(places.lock).parent_path(), ignored);
+  bool served = true;
+  if (Instance instance(places.lock); instance.lock()) {
+    served = false;
+    instance.write("");  // of one that was killed, or in vain
+  }
+  if (!served) launch(path);
+  const Instance instance(places.lock);
+  for (const TimePoint deadline = now() + kStartTimeout; now() < deadline;) {
     const std::string state = instance.read();
+    if (state.starts_with('!')) throw Error(state.substr(1, state.size() - 2));
     if (const auto space = state.find(' '); space != std::string::npos) {
       std::printf("%s", state.substr(space + 1).c_str());
       return 0;
     }
-    if (now() > deadline) throw Error("another specrep-diskd of " + path + " is not ready");
     std::this_thread::sleep_for(kPoll);
   }
-  instance.write("");  // of one that was killed
-  int ready[2];
-  if (pipe2(ready, O_CLOEXEC)) throw Error("no pipe: " + std::string(std::strerror(errno)));
-  const pid_t child = fork();
-  if (child < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
-  if (child == 0) {
-    close(ready[0]);
-    setsid();
-    const std::string log_path = std::string(kLogFolder) + "/disk-" + places.id + ".log";
-    const int log = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(log >= 0 ? log : null, STDOUT_FILENO);
-    dup2(log >= 0 ? log : null, STDERR_FILENO);
-    int status = 0;
-    try {
-      serve(places, path, instance, ready[1]);
-    } catch (const Error& error) {
-      spdlog::error("{}", error.what());
-      dprintf(ready[1], "!%s%s%s; see %s\n", error.what(), error.advice().empty() ? "" : "; ",
-              error.advice().c_str(), log_path.c_str());
-      status = 1;
-    }
-    std::fflush(nullptr);
-    _exit(status);
-  }
-  close(ready[1]);
-  std::string said;
-  char part[256];
-  for (ssize_t got; (got = read(ready[0], part, sizeof part)) > 0;)
-    said.append(part, static_cast<std::size_t>(got));
-  if (said.empty()) throw Error("specrep-diskd ended without a word");
-  if (said[0] == '!') throw Error(said.substr(1, said.size() - 2));
-  std::printf("%s", said.c_str());
-  return 0;
+  throw Error("the server of " + path + " is not ready in time", "see " + log_path(places));
 }
 
 int stop(const disk::Places& places, const std::string& path) {
@@ -267,7 +336,9 @@ int stop(const disk::Places& places, const std::string& path) {
     if (now() > deadline) throw Error("specrep-diskd of " + path + " does not end");
     std::this_thread::sleep_for(kPoll);
   }
-  // Of one that was killed.
+  // One that was killed is about to be started again.
+  if (systemd_runs()) run({"systemctl", "stop", unit_of(path)});
+  instance.write("");
   if (const auto left = disk::NbdDevice::find(path)) disk::NbdDevice::disconnect(*left);
   return 0;
 }
@@ -287,15 +358,17 @@ void complete_path() {
 int main(int argc, char** argv) {
   CLI::App app("Keeps a replicated disk served. Started by block-specrep.");
   std::string path;
-  bool stopping = false;
+  bool stopping = false, staying = false;
   app.add_option("PATH", path, "the disk, as the guest's configuration names it")->required();
   app.add_flag("--stop", stopping, "stop serving it");
+  app.add_flag("--stay", staying, "serve it, in the foreground")->group("");
   CLI11_PARSE(app, argc, argv);
   tools::log_to_stderr();
   complete_path();
   try {
     const disk::Places places(path);
-    return stopping ? stop(places, path) : start(places, path);
+    if (stopping) return stop(places, path);
+    return staying ? stay(places, path) : start(places, path);
   } catch (const Error& error) {
     spdlog::error("{}", error.what());
     if (!error.advice().empty()) spdlog::error("  {}", error.advice());

@@ -19,7 +19,7 @@ PROTECTED_S = 400
 ARRIVED_S = 0.3
 GOING_S = 120
 END_S = 120
-SERVER = "nbdkit"
+SERVER, SUPERVISOR = "nbdkit", "specrep-diskd"
 
 
 @contextlib.contextmanager
@@ -125,12 +125,13 @@ def server_pids(lab, host):
     return lab.ssh(host, f"pgrep -x {SERVER}", check=False).stdout.split()
 
 
-def kill_server(lab, host):
-    """Kills what serves the guest's disk; returns when there is another one, and the seconds until then."""
+def kill_server(lab, host, killed=SERVER):
+    """Kills what serves the guest's disk, or what starts that; returns when there is another one, and the seconds
+    until then."""
     before = server_pids(lab, host)
     assert before, f"no {SERVER} on host {host}"
     start_s = time.monotonic()
-    lab.ssh(host, f"pkill -KILL -x {SERVER}")
+    lab.ssh(host, f"pkill -KILL -x {killed}")
     lab.wait_for(lambda: set(server_pids(lab, host)) - set(before), END_S, f"another {SERVER}")
     return time.monotonic() - start_s
 

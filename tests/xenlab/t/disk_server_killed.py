@@ -1,13 +1,13 @@
-"""When the server of its disk is killed, the guest waits and goes on, whether it is protected or not."""
+"""When the server of its disk is killed, or what starts that, the guest waits and goes on, protected or not."""
 
 import time
 
-from disk import CHURN_PER_S, check_disk, journal_load, kill_server
+from disk import CHURN_PER_S, SERVER, SUPERVISOR, check_disk, journal_load, kill_server
 from journal import summary
 
 GUEST = "disk"
 ON_REQUEST = True
-TIMES = 3
+TIMES = 2
 PAUSE_MAX_S = 30
 
 
@@ -15,12 +15,15 @@ def run(lab):
     lab.start_disk_guest()
     with journal_load(lab) as journal:
         journal.churn(CHURN_PER_S)
-        for _ in range(TIMES):
+        for killed in (SERVER, SUPERVISOR) * TIMES:
             since_ns = time.monotonic_ns()
-            restart_s = kill_server(lab, 1)
+            restart_s = kill_server(lab, 1, killed)
             journal.wait_for_all(PAUSE_MAX_S)
             gap_s = journal.longest_gap_s(since_ns)
-            print(f"unprotected: another server after {restart_s:.2f} s, nothing acknowledged for {gap_s:.2f} s")
+            print(
+                f"unprotected, {killed} killed: another server after {restart_s:.2f} s, "
+                f"nothing acknowledged for {gap_s:.2f} s"
+            )
             assert gap_s < PAUSE_MAX_S, gap_s
         print(summary(journal.check()))
     with journal_load(lab) as journal:
@@ -29,7 +32,7 @@ def run(lab):
             journal.churn(CHURN_PER_S)
             journal.wait_for_all(60)
             since_ns = time.monotonic_ns()
-            kill_server(lab, 1)
+            kill_server(lab, 1, SUPERVISOR)
             protection.end().expect(1, f"{lab.guest} runs on, unprotected")
         journal.wait_for_all(60)
         print(f"protected: nothing acknowledged for {journal.longest_gap_s(since_ns):.2f} s")

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <pthread.h>
+
 #include <atomic>
 #include <csignal>
 #include <thread>
@@ -10,8 +12,9 @@ namespace specrep::tools {
 
 // SIGTERM, SIGINT and SIGHUP as a request to stop that wakes whoever waits on a link. They are
 // blocked in the whole process and waited for on a thread of their own, so construct this before
-// any other thread, and keep it until the process ends; SIGPIPE is ignored, since every write
-// here looks at its result.
+// any other thread, and keep it until the process ends. What is forked does not have them blocked:
+// libxl ends the device models that it has started by SIGHUP. SIGPIPE is ignored, since every
+// write here looks at its result.
 class StopSignals {
  public:
   StopSignals() {
@@ -20,6 +23,11 @@ class StopSignals {
     sigemptyset(&set);
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    pthread_atfork(nullptr, nullptr, [] {
+      sigset_t none;
+      sigemptyset(&none);
+      pthread_sigmask(SIG_SETMASK, &none, nullptr);
+    });
     std::thread([this, set] {
       for (int signal = 0;;) {
         if (sigwait(&set, &signal)) continue;

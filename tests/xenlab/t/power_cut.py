@@ -21,4 +21,7 @@ def run(lab):
     lab.wait_for(lambda: lab.protections(2) == [], 30, "the end of the entry on host 2")
     # It was given another one to be activated with.
     assert '"script": "/etc/xen/scripts/vif-bridge"' in lab.ssh(2, f"xl list -l {lab.guest}").stdout
+    # Its device model was started by specrep-backup, and has to hear libxl's signal.
+    lab.ssh(2, f"xl destroy {lab.guest}")
+    lab.wait_for(lambda: lab.domains(2) == [], 30, "the guest's end")
     print(result)

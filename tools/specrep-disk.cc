@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -199,6 +200,7 @@ int main(int argc, char** argv) {
       .add_flag("--force", command.force, "even if it is this host's own, or cannot be told");
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
+  std::signal(SIGPIPE, SIG_IGN);  // a server may end while it is asked
   try {
     app.parse(argc, argv);
     return 0;

@@ -14,6 +14,7 @@ namespace specrep::disk {
 class Backing {
  public:
   virtual ~Backing() = default;
+  virtual const std::string& path() const = 0;
   virtual std::uint64_t size_bytes() const = 0;
   virtual void read(std::uint64_t offset, std::span<std::byte> out) = 0;
   virtual void write(std::uint64_t offset, std::span<const std::byte> data) = 0;

@@ -9,6 +9,7 @@
 
 #include "libspecrep/disk/journal.h"
 #include "libspecrep/disk/record.h"
+#include "libspecrep/disk/shared_storage.h"
 #include "libspecrep/disk/source.h"
 #include "libspecrep/disk/target.h"
 #include "libspecrep/wire/link.h"
@@ -47,6 +48,7 @@ class SourceEnd final : public Sink {
   const KeepRecord keep_;
   const Duration silence_max_;
   const std::uint64_t resync_bytes_per_s_;
+  std::optional<StorageMark> mark_;  // until the backup has answered
   std::atomic<bool> attached_ = false;
   std::atomic<bool> over_ = false;
 };

@@ -47,6 +47,7 @@ class FileBacking final : public Backing {
   FileBacking(const FileBacking&) = delete;
   FileBacking& operator=(const FileBacking&) = delete;
 
+  const std::string& path() const override { return path_; }
   std::uint64_t size_bytes() const override { return size_bytes_; }
 
   void read(std::uint64_t offset, std::span<std::byte> out) override {
@@ -98,9 +99,11 @@ class FileBacking final : public Backing {
     while (flock(file_, LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK && errno != EINTR) fail("locking");
       if (std::chrono::steady_clock::now() > deadline)
-        throw Error(path_ + " is in use by another process",
-                    "a disk can be served, or kept as a copy, once on a host; fuser -v " + path_ +
-                        " tells by whom");
+        throw Error(
+            path_ + " is in use by another process",
+            "a disk can be served, or kept as a copy, once on a host, and not at all on storage "
+            "that both hosts share; fuser -v " +
+                path_ + " tells by whom");
       std::this_thread::sleep_for(kLockPoll);
     }
   }

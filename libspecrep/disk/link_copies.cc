@@ -1,6 +1,7 @@
 #include "libspecrep/disk/link_copies.h"
 
 #include "libspecrep/error.h"
+#include "libspecrep/wire/message.h"
 
 namespace specrep::disk {
 
@@ -36,15 +37,26 @@ LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes
     copy->thread = std::thread([=] {
       std::string lost = "the link of the disk " + copy->path + " closed";
       try {
-        auto link = copy->listener->accept(heartbeat_interval, connect_timeout);
-        auto end =
-            std::make_unique<TargetEnd>(copy->path, *link, staging_bytes_max, durable,
-                                        [owner = copy.get(), changed] { owner->tell(changed); });
+        auto accepted = copy->listener->accept(heartbeat_interval, connect_timeout);
+        wire::TlsLink& link = *accepted;
+        {
+          const std::lock_guard lock(copy->mutex);
+          if (copy->over) return;
+          copy->link = std::move(accepted);
+        }
+        std::unique_ptr<TargetEnd> end;
+        try {
+          end =
+              std::make_unique<TargetEnd>(copy->path, link, staging_bytes_max, durable,
+                                          [owner = copy.get(), changed] { owner->tell(changed); });
+        } catch (const Error& error) {
+          link.send(wire::failure(error));
+          throw;
+        }
         TargetEnd* const serving = end.get();
         {
           const std::lock_guard lock(copy->mutex);
           if (copy->over) return;
-          copy->link = std::move(link);
           copy->end = std::move(end);
         }
         serving->run();

@@ -42,6 +42,8 @@ class Source {
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
 
+  const std::string& path() const { return backing_.path(); }
+
   // What the guest asks for.
   void read(std::uint64_t offset, std::span<std::byte> out) { backing_.read(offset, out); }
   void write(std::uint64_t offset, std::span<const std::byte> data, bool force_unit_access);

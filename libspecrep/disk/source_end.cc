@@ -64,6 +64,8 @@ std::string SourceEnd::run() {
     hello.set_size_bytes(record_.size_bytes);
     hello.set_sector_bytes(sector_bytes(path_));
     hello.set_generation(record_.generation.data(), record_.generation.size());
+    mark_.emplace(source_.path());
+    hello.set_storage_mark(mark_->text());
     if (record_.base) hello.set_base_generation(record_.base->data(), record_.base->size());
     link_.send(std::move(message));
     while (!over_) {
@@ -79,6 +81,7 @@ std::string SourceEnd::run() {
   }
   // First, so that a send() which waits for room lets go.
   over_ = true;
+  mark_.reset();
   if (attached_) source_.detach();
   return why;
 }
@@ -87,6 +90,7 @@ void SourceEnd::dispatch(const wire::Message& message) {
   const wire::Envelope& envelope = message.envelope;
   if (envelope.has_failure()) throw wire::to_error(envelope.failure(), "the backup");
   if (envelope.has_disk_ready() && !attached_) {
+    mark_.reset();
     note_missing(message);
     source_.attach(*this, resync_bytes_per_s_);
     attached_ = true;

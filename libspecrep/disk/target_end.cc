@@ -4,6 +4,7 @@
 
 #include "libspecrep/disk/disk_link.h"
 #include "libspecrep/disk/intent_bitmap.h"
+#include "libspecrep/disk/shared_storage.h"
 #include "libspecrep/error.h"
 #include "libspecrep/wire/message.h"
 
@@ -113,6 +114,7 @@ void TargetEnd::greet(const wire::Message& message) {
     throw Error(path_ + " has " + std::to_string(hello.size_bytes()) +
                     " bytes at the primary and " + std::to_string(backing_->size_bytes()) + " here",
                 "make both equally large");
+  check_not_shared(path_, hello.storage_mark());
   check_sectors(path_, hello.sector_bytes());
   primary_.generation = generation_from(hello.generation());
   if (!hello.base_generation().empty()) primary_.base = generation_from(hello.base_generation());

@@ -43,6 +43,7 @@ struct Folder {
 class Disk final : public Backing {
  public:
   explicit Disk(std::uint64_t bytes) : cached(bytes), stable(bytes) {}
+  const std::string& path() const override { return name; }
   std::uint64_t size_bytes() const override { return cached.size(); }
   void read(std::uint64_t offset, std::span<std::byte> out) override {
     const std::lock_guard lock(mutex_);
@@ -62,6 +63,7 @@ class Disk final : public Backing {
     const std::lock_guard lock(mutex_);
     stable = cached;
   }
+  const std::string name = "disk";
   std::vector<std::byte> cached, stable;
   std::atomic<bool> fails = false;
 

@@ -448,7 +448,8 @@ BOOST_AUTO_TEST_CASE(disks_of_different_sizes_are_refused) {
 }
 
 // What the backup makes of a greeting, which it always refuses here.
-std::string answer_to(Pair& pair, std::uint32_t sector_bytes) {
+std::string answer_to(Pair& pair, std::uint32_t sector_bytes,
+                      const std::string& storage_mark = "") {
   auto copies = pair.wait();
   auto link = wire::TlsLink::connect({"127.0.0.1"}, copies->ports().at(0), pair.key, 50ms, 5s);
   wire::Message message;
@@ -457,6 +458,7 @@ std::string answer_to(Pair& pair, std::uint32_t sector_bytes) {
   hello.set_size_bytes(kDiskBytes);
   hello.set_generation(pair.record.generation.data(), pair.record.generation.size());
   hello.set_sector_bytes(sector_bytes);
+  hello.set_storage_mark(storage_mark);
   link->send(std::move(message));
   for (;;) {
     const auto event = link->wait(std::chrono::steady_clock::now() + 5s);
@@ -476,13 +478,20 @@ BOOST_AUTO_TEST_CASE(disks_of_different_sectors_are_refused) {
   BOOST_TEST(!pair.kept().has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_disk_that_both_share_is_refused) {
+  Pair pair;
+  const StorageMark mark(pair.there.disk);
+  BOOST_TEST(answer_to(pair, 512, mark.text()).find("one and the same") != std::string::npos);
+  BOOST_TEST(!pair.kept().has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_disk_that_is_in_use_is_refused) {
   Pair pair;
   const auto used = open_backing(pair.there.disk);
   Primary primary(pair.here, pair.record);
   auto copies = pair.wait();
   primary.attach(*copies, pair.key, pair.there.disk);
-  primary.detach();
+  BOOST_TEST(primary.detach().find("in use") != std::string::npos);
   for (int i = 0; i < 1000; ++i) {
     try {
       copies->hold({0});

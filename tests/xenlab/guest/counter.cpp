@@ -106,16 +106,17 @@ int open_port(std::uint16_t port, int type) {
   return fd;
 }
 
-// One client after the other.
-void stream_for_ever() {
+void accept_streams() {
   const int listener = open_port(stream_port, SOCK_STREAM);
-  const std::vector<char> bytes(stream_bytes);
+  static const std::vector<char> bytes(stream_bytes);
   while (true) {
     const int fd = accept(listener, nullptr, nullptr);
     if (fd < 0) continue;
-    while (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
-    }
-    close(fd);
+    std::thread([fd] {
+      while (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+      }
+      close(fd);
+    }).detach();
   }
 }
 
@@ -134,7 +135,7 @@ class Service {
     const int counter_listener = open_port(counter_port, SOCK_STREAM);
     const int power_listener = open_port(power_port, SOCK_STREAM);
     const int datagrams = open_port(counter_port, SOCK_DGRAM);
-    std::thread(stream_for_ever).detach();
+    std::thread(accept_streams).detach();
     std::printf("counter ready\n");
     std::fflush(stdout);
     while (true) {

@@ -128,9 +128,10 @@ void round(unsigned run_ms) {
   unpause();
   sleep_ns(static_cast<long>(run_ms) * 1'000'000);
   pause();
-  read_log(XEN_DOMCTL_SHADOW_OP_PEEK);
   const auto mapped = mapped_writable();
   auto after = hashes();
+  // Only now: what arrives for the paused guest is still copied into the pages that wait for it.
+  read_log(XEN_DOMCTL_SHADOW_OP_PEEK);
   unpause();
   for (const std::uint64_t gfn : table_gfns())
     if (gfn < frames) after[gfn] = before[gfn];

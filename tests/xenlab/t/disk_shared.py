@@ -11,7 +11,7 @@ DISK = f"{MOUNTED_AT}/disk"
 
 def run(lab):
     with lab.shared_folder():
-        lab.ssh(1, f"truncate -s 128M {DISK}")
+        lab.ssh(1, f"dd if=/dev/vdb of={DISK} bs=1M conv=sparse")
         lab.start_disk_guest(f"s,/dev/vdb,{DISK},")
         with journal_load(lab) as journal:
             journal.churn(CALM_PER_S)

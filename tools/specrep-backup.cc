@@ -268,6 +268,34 @@ void settle_disks(disk::LinkCopies& copies) {
   }
 }
 
+// Keeps a copy of a disk without a guest, until the primary says that it is up to date.
+int follow(const wire::FollowDisk& asked, const std::vector<std::string>& addresses,
+           wire::FdChannel& channel, tools::StopSignals& signals) {
+  wire::Protect agreed;
+  *agreed.add_disks() = asked.disk();
+  agreed.set_disk_staging_bytes_max(asked.disk_staging_bytes_max());
+  agreed.set_heartbeat_interval_ms(asked.heartbeat_interval_ms());
+  const auto copies = keep_disks(agreed, signals);
+  wire::Message answer;
+  answer.envelope.mutable_listening()->add_disk_ports(copies->ports().at(0));
+  for (const auto& address : addresses) answer.envelope.mutable_listening()->add_addresses(address);
+  channel.send(std::move(answer));
+  for (;;) {
+    // Throws when the primary's side goes: the copy is completed the next time.
+    const auto message = channel.receive(1s);
+    if (signals.requested()) throw Error("specrep-backup was told to stop");
+    if (!message) continue;
+    if (!message->envelope.has_disk_followed())
+      throw wire::ProtocolError("unexpected message on the control channel");
+    const std::uint64_t mark = message->envelope.disk_followed().mark();
+    if (!copies->hold({mark})) throw Error("not all of the disk has come");
+    copies->commit({mark});
+    copies->settle();
+    channel.send(std::move(*message));
+    return 0;
+  }
+}
+
 struct Setup {
   wire::SurveyRequest survey;
   wire::Protect protect;
@@ -420,6 +448,8 @@ int run(std::vector<std::string> addresses, tools::StopSignals& signals) {
       } else if (message.envelope.has_protect()) {
         setup.protect = message.envelope.protect();
         return protect(setup, channel, signals);
+      } else if (message.envelope.has_follow_disk()) {
+        return follow(message.envelope.follow_disk(), setup.addresses, channel, signals);
       } else {
         throw wire::ProtocolError("unexpected message on the control channel");
       }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -28,6 +29,8 @@ constexpr std::size_t kShortGeneration = 6;
 struct Command {
   std::string path;
   bool force = false;
+  std::string host, ssh, address;
+  int rate_mib = 0;
 };
 
 // At most five letters: 512B, 9.5G, 128M.
@@ -161,6 +164,20 @@ void discard(const Command& command) {
   std::cout << "The next protection overwrites all of " << command.path << " here.\n";
 }
 
+// The other host is reached by the program behind `xl remus-spec`.
+void resync(const Command& command) {
+  std::vector<std::string> words = {SPECREP_EXEC_FOLDER "/xl-specrep", "remus-spec-resync",
+                                    command.path, command.host};
+  if (!command.ssh.empty()) words.insert(words.end(), {"--ssh", command.ssh});
+  if (!command.address.empty()) words.insert(words.end(), {"--address", command.address});
+  if (command.rate_mib > 0) words.insert(words.end(), {"--rate", std::to_string(command.rate_mib)});
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execv(arguments[0], arguments.data());
+  throw Error("cannot run " + words[0] + ": " + std::strerror(errno), "is specrep installed?");
+}
+
 CLI::App& add(CLI::App& app, const char* name, const char* what, Command& command,
               void (*work)(const Command&)) {
   CLI::App& sub = *app.add_subcommand(name, what);
@@ -198,6 +215,15 @@ int main(int argc, char** argv) {
       command, promote);
   add(app, "discard", "lets the next protection overwrite this host's copy", command, discard)
       .add_flag("--force", command.force, "even if it is this host's own, or cannot be told");
+
+  CLI::App& sync =
+      add(app, "resync", "brings another host's copy up to date, without protecting a guest",
+          command, resync);
+  sync.add_option("HOST", command.host, "where the copy is")->required();
+  sync.add_option("-s,--ssh", command.ssh, "the command that reaches the other host [ssh]");
+  sync.add_option("--address", command.address, "the other host's address for the disk's link");
+  sync.add_option("--rate", command.rate_mib, "how much is copied at most, in MiB/s [no limit]")
+      ->check(CLI::Range(1, 1'000'000));
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   std::signal(SIGPIPE, SIG_IGN);  // a server may end while it is asked

@@ -18,6 +18,7 @@ using Clock = std::chrono::steady_clock;
 // there (ConnectTimeout below); the rest is for typing a password.
 constexpr milliseconds kGreetingMax{30'000};
 constexpr milliseconds kAnswerMax{30'000};
+constexpr milliseconds kSyncMax{600'000};  // of what the other host's storage has not written yet
 // Between the end of the channel and that of ssh, whose exit status tells why.
 constexpr milliseconds kExitMax{3000};
 constexpr std::size_t kLinesMax = 200;  // of stderr, kept until somebody shows them
@@ -91,6 +92,28 @@ wire::Listening FarSide::protect(const wire::Protect& request) {
       answer.envelope.listening().port() > 65535)
     throw Error(host_ + " did not say where it waits for the guest");
   return answer.envelope.listening();
+}
+
+std::uint16_t FarSide::follow(const wire::FollowDisk& request,
+                              std::vector<std::string>& addresses) {
+  wire::Message message;
+  *message.envelope.mutable_follow_disk() = request;
+  send(std::move(message));
+  const wire::Message answer = receive(kAnswerMax);
+  const wire::Listening& listening = answer.envelope.listening();
+  if (!answer.envelope.has_listening() || listening.disk_ports_size() != 1 ||
+      listening.disk_ports(0) == 0 || listening.disk_ports(0) > 65535)
+    throw Error(host_ + " did not say where it waits for the disk");
+  addresses.assign(listening.addresses().begin(), listening.addresses().end());
+  return static_cast<std::uint16_t>(listening.disk_ports(0));
+}
+
+void FarSide::followed(std::uint64_t mark) {
+  wire::Message message;
+  message.envelope.mutable_disk_followed()->set_mark(mark);
+  send(std::move(message));
+  if (!receive(kSyncMax).envelope.has_disk_followed())
+    throw Error(host_ + " did not say that it has all of the disk");
 }
 
 std::vector<pollfd> FarSide::poll_set() const {

@@ -39,6 +39,11 @@ class FarSide {
   void greet();
   std::vector<wire::Finding> survey(const wire::SurveyRequest& request);
   wire::Listening protect(const wire::Protect& request);
+  // Brings the copy of a disk up to date, without a guest: the port at which it waits for the
+  // disk's server. Then, when that has sent all up to `mark`: waits until that is on stable storage
+  // there.
+  std::uint16_t follow(const wire::FollowDisk& request, std::vector<std::string>& addresses);
+  void followed(std::uint64_t mark);
 
   // "h2 (specrep 0.1)" after greet().
   const std::string& peer() const { return peer_; }

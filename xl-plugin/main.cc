@@ -20,6 +20,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"remus-spec", protect},   {"remus-spec-receive", receive}, {"remus-spec-list", list},
     {"remus-spec-stop", stop}, {"remus-spec-check", check},
+    {"remus-spec-resync", resync},
 };
 
 int run(const Command& command, int argc, char** argv) {

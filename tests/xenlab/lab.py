@@ -233,6 +233,10 @@ class Lab:
         log = self.folder / f"commits-{time.monotonic_ns()}.log"
         return Commits(self.network, self.GUEST_ADDRESSES[self.guest], log)
 
+    def disk_status(self, host):
+        """What specrep-disk knows of a host's disks."""
+        return json.loads(self.ssh(host, "specrep-disk status --json").stdout)
+
     def disk_digest(self, host, path="/dev/vdb", timeout=DIGEST_TIMEOUT_S):
         """What a host's disk holds, in short; no cache has a part in it."""
         drop = "sync; echo 3 > /proc/sys/vm/drop_caches"

@@ -1,7 +1,5 @@
 """specrep-disk: shows a disk, serves it to dom0, promotes a copy, and settles which of two copies goes."""
 
-import json
-
 from disk import check_disk, check_equal, journal_load
 from journal import summary
 
@@ -25,7 +23,7 @@ def refused(lab, host, words, *why):
 
 def check_status(lab, host, **expected):
     """Asserts what is said of the disk, which is the only one."""
-    (status,) = json.loads(lab.ssh(host, "specrep-disk status --json").stdout)
+    (status,) = lab.disk_status(host)
     differ = {key: status.get(key) for key, value in expected.items() if status.get(key) != value}
     assert status["path"] == DISK and not differ, f"expected {expected}: {status}"
     return status

@@ -1,7 +1,8 @@
 // xl remus-spec-resync: what `specrep-disk resync` runs, since the other host is reached from here.
 
 #include <algorithm>
-#include <iostream>
+#include <functional>
+#include <optional>
 #include <thread>
 
 #include "libspecrep/disk/control_client.h"
@@ -89,12 +90,17 @@ int resync(int argc, char** argv) {
   if (const std::string lost = server.attach(attach).lost(); !lost.empty())
     throw Error("the disk " + path + ": " + lost);
 
-  wait_for(server, path, signals, console,
-           [](const wire::DiskState& state) { return state.in_sync(); });
-  const std::uint64_t mark = server.ask().mark();
-  wait_for(server, path, signals, console,
-           [&](const wire::DiskState& state) { return state.held() >= mark; });
-  far_side.followed(mark);
+  try {
+    wait_for(server, path, signals, console,
+             [](const wire::DiskState& state) { return state.in_sync(); });
+    const std::uint64_t mark = server.ask().mark();
+    wait_for(server, path, signals, console,
+             [&](const wire::DiskState& state) { return state.held() >= mark; });
+    far_side.followed(mark);
+  } catch (const Interrupted& interrupted) {
+    console.error("interrupted; what is missing on " + host + " is sent the next time");
+    return 128 + interrupted.signal;
+  }
   wait_until_forgotten(path);
   console.say(path + " is the same on " + host + ", but for what is being written here");
   return kOk;

@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "libspecrep/arbiter/arbiter.h"
+#include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/disk/link_copies.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/fd_channel.h"
@@ -164,33 +165,38 @@ class StandDown {
 bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::string& guest_uuid,
                    const StandDown& stand_down, const tools::StopSignals& signals, Control& control,
                    std::string& why) {
-  constexpr Duration kAskAgain = 500ms;
   if (!arbiter && agreed.backup_yields())
     control.notice("the primary of this guest is lost; its copy is kept, and not started, since " +
                    std::string("this side yields (--yield backup)"));
+  const SteadyClock clock;
+  BackupSettlement settlement(
+      {.has_arbiter = arbiter != nullptr, .backup_yields = agreed.backup_yields()});
   std::string trouble;
-  while (arbiter || agreed.backup_yields()) {
-    if (const auto reason = stand_down.get()) {
-      why = *reason;
-      return false;
+  for (;;) {
+    if (const auto reason = stand_down.get()) settlement.stand_down(*reason);
+    if (signals.requested()) settlement.stand_down("specrep-backup was told to stop");
+    switch (settlement.step(clock.now())) {
+      case BackupSettlement::Step::kAskArbiter:
+        try {
+          settlement.arbiter_said(
+              arbiter->claim(guest_uuid, agreed.fencing_generation(), xen::claimant()));
+        } catch (const Error& error) {
+          if (trouble != error.what())
+            control.notice("cannot take the guest over yet: " + std::string(error.what()));
+          trouble = error.what();
+          settlement.arbiter_silent(clock.now());
+        }
+        break;
+      case BackupSettlement::Step::kWait:
+        stand_down.wait_for(kAskArbiterAgain);  // a signal is looked for as often
+        break;
+      case BackupSettlement::Step::kActivate:
+        return true;
+      case BackupSettlement::Step::kDiscard:
+        why = settlement.reason();
+        return false;
     }
-    if (signals.requested()) {
-      why = "specrep-backup was told to stop";
-      return false;
-    }
-    if (arbiter) {
-      try {
-        why = "the arbiter has given the guest to the primary";
-        return arbiter->claim(guest_uuid, agreed.fencing_generation(), xen::claimant());
-      } catch (const Error& error) {
-        if (trouble != error.what())
-          control.notice("cannot take the guest over yet: " + std::string(error.what()));
-        trouble = error.what();
-      }
-    }
-    stand_down.wait_for(kAskAgain);
   }
-  return true;
 }
 
 // Starts the guest, and leaves a record of how it went.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/wire/fd_channel.h"
 #include "xl-plugin/process.h"
 
@@ -61,7 +62,7 @@ class FarSide {
   // Tells the other host to discard its copy; does not wait.
   void stand_down(const std::string& reason);
   // What became of the copy over there.
-  enum class Copy { kDiscarded, kActivated, kUnknown };
+  using Copy = PrimarySettlement::Copy;
   // Waits until the other host has said so, or its specrep has ended without having activated it.
   // kUnknown: it says nothing, or the way to it is cut.
   Copy wait_for_outcome(std::chrono::milliseconds timeout);

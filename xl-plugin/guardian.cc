@@ -30,11 +30,6 @@ constexpr milliseconds kExitMax{10'000};
 // A backup that dies takes the control channel and the data link with it; specrep-primary, which
 // sees the second, gets this long to say so before the loss of the first is acted upon.
 constexpr milliseconds kFarSideGrace{3000};
-// For the backup to destroy its copy, after which it closes the channel.
-constexpr milliseconds kStandDownMax{10'000};
-// The same, where an arbiter can be asked instead.
-constexpr milliseconds kStandDownWithArbiterMax{1000};
-constexpr milliseconds kArbiterAgain{500};
 constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
 
@@ -281,42 +276,54 @@ int Guardian::conclude_after_death(const std::string& how) {
   return signal_ != 0 ? 128 + signal_ : 1;
 }
 
-// The rules are a table in doc/failures.md.
 std::string Guardian::settle(const std::string& reason, std::string& advice) {
   if (!far_side_) return go_on(advice);
   far_side_->stand_down(reason);
-  switch (far_side_->wait_for_outcome(task_.arbiter ? kStandDownWithArbiterMax : kStandDownMax)) {
-    case FarSide::Copy::kDiscarded:
-      return go_on(advice);
-    case FarSide::Copy::kActivated:
-      return give_up(advice);
-    case FarSide::Copy::kUnknown:
-      break;
-  }
-  if (task_.arbiter) return ask_arbiter(advice);
-  return task_.backup_yields ? go_on(advice) : hold(advice);
-}
-
-std::string Guardian::ask_arbiter(std::string& advice) {
+  using Step = PrimarySettlement::Step;
+  PrimarySettlement settlement(
+      {.has_arbiter = task_.arbiter != nullptr, .backup_yields = task_.backup_yields});
   std::string trouble;
   for (;;) {
-    try {
-      const bool granted = task_.arbiter->claim(xen::to_string(task_.domain.uuid),
-                                                task_.fencing_generation, xen::claimant());
-      return granted ? go_on(advice) : give_up(advice);
-    } catch (const Error& error) {
-      if (trouble != error.what())
-        console_.warn("the output of " + task_.domain.name +
-                          " is held until the arbiter answers: " + error.what(),
-                      error.advice());
-      trouble = error.what();
+    switch (settlement.step(Clock::now())) {
+      case Step::kHearBackup:
+        settlement.backup_said(far_side_->wait_for_outcome(
+            std::chrono::ceil<milliseconds>(settlement.hear_backup_max())));
+        break;
+      case Step::kAskArbiter:
+        ask_arbiter(settlement, trouble);
+        break;
+      case Step::kWait: {
+        pollfd signal{signals_.fd(), POLLIN, 0};
+        const auto left = std::chrono::ceil<milliseconds>(settlement.due() - Clock::now());
+        poll(&signal, 1, std::max(0, static_cast<int>(left.count())));
+        if (const int number = signals_.take()) {
+          if (signal_ == 0) signal_ = number;
+          settlement.interrupted();
+        }
+        break;
+      }
+      case Step::kGoOn:
+        return go_on(advice);
+      case Step::kGiveUp:
+        return give_up(advice);
+      case Step::kHold:
+        return hold(advice);
     }
-    pollfd signal{signals_.fd(), POLLIN, 0};
-    poll(&signal, 1, static_cast<int>(kArbiterAgain.count()));
-    if (const int number = signals_.take()) {
-      if (signal_ == 0) signal_ = number;
-      return hold(advice);
-    }
+  }
+}
+
+// trouble: why there was no answer before, so that the same is said once.
+void Guardian::ask_arbiter(PrimarySettlement& settlement, std::string& trouble) {
+  try {
+    settlement.arbiter_said(task_.arbiter->claim(xen::to_string(task_.domain.uuid),
+                                                 task_.fencing_generation, xen::claimant()));
+  } catch (const Error& error) {
+    if (trouble != error.what())
+      console_.warn("the output of " + task_.domain.name +
+                        " is held until the arbiter answers: " + error.what(),
+                    error.advice());
+    trouble = error.what();
+    settlement.arbiter_silent(Clock::now());
   }
 }
 

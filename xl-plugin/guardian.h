@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libspecrep/arbiter/arbiter.h"
+#include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/xen/domain.h"
 #include "xl-plugin/console.h"
 #include "xl-plugin/far_side.h"
@@ -61,7 +62,7 @@ class Guardian {
   std::string go_on(std::string& advice);
   std::string give_up(std::string& advice);
   std::string hold(std::string& advice);
-  std::string ask_arbiter(std::string& advice);
+  void ask_arbiter(PrimarySettlement& settlement, std::string& trouble);
   std::string where_guest_stands() const;
 
   Task task_;

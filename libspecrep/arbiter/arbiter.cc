@@ -50,13 +50,15 @@ std::uint64_t wall_clock_us() {
 // What is granted to whom; where it is kept is the store's affair.
 class FencingArbiter final : public Arbiter {
  public:
-  FencingArbiter(std::unique_ptr<FenceStore> store, Duration timeout)
-      : store_(std::move(store)), timeout_(timeout) {}
+  FencingArbiter(std::unique_ptr<FenceStore> store, Duration timeout,
+                 std::function<std::uint64_t()> wall_clock_us)
+      : store_(std::move(store)), timeout_(timeout), wall_clock_us_(std::move(wall_clock_us)) {}
 
   std::uint64_t open(const std::string& guest_uuid, const std::string& claimant) override {
     const std::string uuid = canonical_uuid(guest_uuid);
     check_claimant(claimant);
-    const auto change = [uuid, claimant, remove = store_->how_to_remove(uuid)](
+    const auto change = [uuid, claimant, wall_clock_us = wall_clock_us_,
+                         remove = store_->how_to_remove(uuid)](
                             const std::optional<Fence>& newest) -> std::optional<Fence> {
       if (!newest) return Fence{wall_clock_us(), ""};
       if (!newest->holder.empty() && newest->holder != claimant)
@@ -100,6 +102,7 @@ class FencingArbiter final : public Arbiter {
 
   const std::unique_ptr<FenceStore> store_;
   const Duration timeout_;
+  const std::function<std::uint64_t()> wall_clock_us_;
 };
 
 }  // namespace
@@ -122,6 +125,11 @@ Fence decode_fence(const std::string& text, const std::string& where, const std:
   throw Error("the arbiter's record in " + where + " is damaged", advice);
 }
 
+std::unique_ptr<Arbiter> make_arbiter(std::unique_ptr<FenceStore> store, Duration timeout,
+                                      std::function<std::uint64_t()> wall_clock_us) {
+  return std::make_unique<FencingArbiter>(std::move(store), timeout, std::move(wall_clock_us));
+}
+
 }  // namespace arbiter
 
 std::unique_ptr<Arbiter> make_arbiter(const std::string& url, Duration timeout) {
@@ -139,7 +147,7 @@ std::unique_ptr<Arbiter> make_arbiter(const std::string& url, Duration timeout) 
     throw Error("'" + url + "' is not an arbiter",
                 "give etcd:http://HOST:PORT[,http://HOST:PORT...] or file:/FOLDER, a folder that "
                 "both hosts see");
-  return std::make_unique<arbiter::FencingArbiter>(std::move(store), timeout);
+  return arbiter::make_arbiter(std::move(store), timeout, arbiter::wall_clock_us);
 }
 
 }  // namespace specrep

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/clock.h"
 
 namespace specrep::arbiter {
@@ -48,5 +49,10 @@ class FenceStore {
 // `location` is what follows "etcd:" or "file:" in an arbiter's URL.
 std::unique_ptr<FenceStore> make_etcd_store(const std::string& location);
 std::unique_ptr<FenceStore> make_file_store(const std::string& location);
+
+// Decides over `store`. timeout: see specrep::make_arbiter(). wall_clock_us: since 1970, for the
+// numbers of new generations; not before 1.
+std::unique_ptr<Arbiter> make_arbiter(std::unique_ptr<FenceStore> store, Duration timeout,
+                                      std::function<std::uint64_t()> wall_clock_us);
 
 }  // namespace specrep::arbiter

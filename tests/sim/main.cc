@@ -141,7 +141,7 @@ class Run {
         if (!storage || !storage->server()) return;
         world_.log("the disk's server dies");
         storage->stop_server();
-        return world_.scheduler.after(200ms, [this, &storage, protection] {
+        return world_.scheduler.after(200ms, [&storage, protection] {
           if (protection->machine.exists) storage->start_server();
         });
       }

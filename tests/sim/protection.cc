@@ -633,7 +633,7 @@ void BackupProcess::activate() {
   const auto attempt = [this](auto& self) -> void {
     if (!is_alive()) return;
     if (is_paused()) {
-      protection_.world.scheduler.after(50ms, [this, self] { self(self); });
+      protection_.world.scheduler.after(50ms, [self] { self(self); });
       return;
     }
     activate();

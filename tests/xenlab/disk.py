@@ -5,7 +5,7 @@ import dataclasses
 import random
 import time
 
-from cut import FAILOVER_TIMEOUT_S, RUN_MAX_S, RUN_MIN_S
+from cut import RUN_MAX_S, RUN_MIN_S
 from explain import wait_for_failover
 from journal import summary
 from network import replication_address
@@ -18,6 +18,7 @@ PROTECTED_S = 400
 # What was on its way at a cut has arrived by then.
 ARRIVED_S = 0.3
 GOING_S = 120
+FAILOVER_TIMEOUT_S = 240
 END_S = 120
 SERVER, SUPERVISOR = "nbdkit", "specrep-diskd"
 
@@ -29,6 +30,20 @@ def journal_load(lab):
         journal.wait_for_all(GOING_S)
         journal.churn(CALM_PER_S)
         yield journal
+
+
+@contextlib.contextmanager
+def database_load(lab):
+    """The database's clients, which it answers."""
+    with lab.Commits() as commits:
+        commits.wait_for_all(GOING_S)
+        yield commits
+
+
+@contextlib.contextmanager
+def protected(lab, options=CUT_OPTIONS):
+    with lab.protect(options) as protection:
+        yield protection.wait_until_protected(PROTECTED_S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,43 +60,35 @@ class Cut:
                 f"dropped; acknowledged again after {self.first_s:.2f} s, on all connections {self.all_s:.2f} s")
 
 
-def cut_power(lab, load, begin=None, options=CUT_OPTIONS):
-    """Protects the guest, cuts host 1's power at a random moment under the load, and waits until all of it goes on.
-
-    `begin` is called when the guest is protected.
-    """
-    with lab.protect(options) as protection:
-        protection.wait_until_protected(PROTECTED_S)
-        if begin:
-            begin()
-        time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
-        lab.power_cut(1)
-        cut_ns = time.monotonic_ns()
-    failover = wait_for_failover(lab, 2, lab.guest, FAILOVER_TIMEOUT_S)
+def cut_power(lab, load):
+    """Cuts host 1's power at a random moment under the load of a guest that is protected, and waits until all of it
+    goes on."""
+    time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
+    lab.power_cut(1)
+    cut_ns = time.monotonic_ns()
     arrived_ns = cut_ns + int(ARRIVED_S * 1e9)
+    # Only then: whoever asks an emulated host how far it is slows it down.
     load.wait_for_all(FAILOVER_TIMEOUT_S, arrived_ns)
+    failover = wait_for_failover(lab, 2, lab.guest, FAILOVER_TIMEOUT_S)
     again_s = [(at_ns - cut_ns) / 1e9 for at_ns in load.first_after(arrived_ns).values()]
     return Cut(min(again_s), max(again_s), failover)
 
 
-def cut_journal(lab):
+def cut_journal(lab, journal):
     """A power cut under the journal's load. Asserts that the disk that the guest then has is right."""
-    lab.start_disk_guest()
-    with journal_load(lab) as journal, lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
-        cut = cut_power(lab, journal, lambda: journal.churn(CHURN_PER_S))
+    with lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
+        journal.churn(CHURN_PER_S)
+        cut = cut_power(lab, journal)
         report = check_disk(lab, journal, 2)
         counter.check_continuous()
     return dataclasses.replace(cut, checked=summary(report))
 
 
-def cut_database(lab):
+def cut_database(lab, commits):
     """A power cut while PostgreSQL commits. Asserts that none is lost, neither now nor after the database crashes."""
-    lab.start_disk_guest()
-    with lab.Commits() as commits:
-        commits.wait_for_all(GOING_S)
-        cut = cut_power(lab, commits)
-        committed = commits.check()
-        check_crashed(lab, commits, 2)
+    cut = cut_power(lab, commits)
+    committed = commits.check()
+    check_crashed(lab, commits, 2)
     return dataclasses.replace(cut, checked=f"committed, by connection: {committed}")
 
 

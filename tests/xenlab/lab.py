@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 
+import frozen
 from client import POWER_PORT, Counter, ask
 from commits import Commits
 from common import LabError, phase
@@ -23,7 +24,7 @@ from ssh import Shell
 from states import BOOT_TIMEOUT_S, GUEST_TIMEOUT_S, ensure_snapshots, in_parallel, timeout_s
 from witness import Witness
 
-SSH_TIMEOUT_S = 60
+SSH_TIMEOUT_S = 120
 GUEST_ANSWER_TIMEOUT_S = 60
 WAIT_INTERVAL_S = 0.1
 CLOCK_TRIES = 5
@@ -53,15 +54,46 @@ class Lab:
         self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
 
     @classmethod
-    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False):
+    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False, memory=None):
         """Starts a fresh lab from snapshots (which are made if missing).
 
-        `hosts` are the ones that get power; `full_load` lets a workload run without pauses.
+        `hosts` are the ones that get power; `full_load` lets a workload run without pauses; a lab with a folder for
+        its `memory` can be frozen.
         """
-        folder = pathlib.Path(folder)
-        if (folder / "lab.json").exists():
-            raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
+        cls._check_down(folder)
         snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load)
+
+        def power_on(lab):
+            for host in hosts:
+                ram_file = frozen.make_ram_file(memory, host) if memory else None
+                lab.machines[host].restore(snapshots[host], ram_file, guest_disks)
+            in_parallel(lab.connect, hosts)
+            if guest not in (None, *DISK_GUESTS):
+                lab.ssh(1, f"xl unpause {guest}")
+        return cls._bring_up(folder, guest, virtual_time, power_on)
+
+    @classmethod
+    def thaw(cls, folder, guest, memory):
+        """Starts a lab that goes on from one with that guest that was frozen, whose folder for its memory this is.
+
+        Its hosts may have much to do: connect() to those that are to take commands.
+        """
+        cls._check_down(folder)
+
+        def power_on(lab):
+            # All at once, since they are connected to each other.
+            in_parallel(lambda host: lab.machines[host].restore(frozen.snapshot(memory, host),
+                                                                guest_disks=frozen.disks(memory, host)), HOSTS)
+        return cls._bring_up(folder, guest, False, power_on)
+
+    @staticmethod
+    def _check_down(folder):
+        if (pathlib.Path(folder) / "lab.json").exists():
+            raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
+
+    @classmethod
+    def _bring_up(cls, folder, guest, virtual_time, power_on):
+        folder = pathlib.Path(folder)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         lab = cls(folder, guest, virtual_time)
@@ -69,11 +101,7 @@ class Lab:
             (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time}))
             with phase("starting the lab from its snapshots"):
                 lab.network.up()
-                for host in hosts:
-                    lab.machines[host].restore(snapshots[host], guest_disks=guest_disks)
-                in_parallel(lab._greet, hosts)
-                if guest not in (None, *DISK_GUESTS):
-                    lab.ssh(1, f"xl unpause {guest}")
+                power_on(lab)
         except BaseException:
             lab.down()
             raise
@@ -98,6 +126,18 @@ class Lab:
         except FileNotFoundError:
             raise LabError("no lab is up; run scripts/xenlab up first") from None
         return cls(folder, **settings)
+
+    def freeze(self, memory):
+        """Ends both hosts at the same moment, so that their connections to each other do not notice when they go on.
+
+        `memory` is the folder that start() was given.
+        """
+        for host in HOSTS:
+            self._shells[host].disconnect()
+        for host in HOSTS:
+            frozen.stop(self.machines[host])
+        for host in HOSTS:
+            self.machines[host].freeze(frozen.snapshot(memory, host))
 
     def down(self):
         """Ends the hosts and removes everything but the cached snapshots."""
@@ -143,7 +183,7 @@ class Lab:
         """Waits for a host that boots, for example because a watchdog reset it."""
         limit_s = timeout_s(BOOT_TIMEOUT_S, self.virtual_time)
         self._shells[host].disconnect()
-        self._greet(host, limit_s)
+        self.connect(host, limit_s)
         self._shells[host].run("systemctl is-system-running --wait >/dev/null; xl list", limit_s)
 
     def is_running(self, host):
@@ -173,7 +213,7 @@ class Lab:
         """Installs the current build on both hosts that have power (see package.py)."""
         install({host: self._shells[host] for host in HOSTS if self.is_running(host)}, self.folder, package)
 
-    def _greet(self, host, limit_s=SSH_TIMEOUT_S):
+    def connect(self, host, limit_s=SSH_TIMEOUT_S):
         """Connects to a host that has just come up, and tells it what time it is."""
         shell = self._shells[host]
         shell.connect(timeout_s(limit_s, self.virtual_time))

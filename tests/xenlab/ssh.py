@@ -6,7 +6,7 @@ import time
 from common import LabError
 from network import management_address
 
-CONNECT_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 30
 RETRY_INTERVAL_S = 0.3
 
 

@@ -1,7 +1,7 @@
 """Without replication of its disk (-d) a power cut loses what PostgreSQL has committed: the checks can fail."""
 
 from client import NoAnswer
-from disk import CUT_OPTIONS, GOING_S, cut_power
+from disk import CUT_OPTIONS, cut_power, database_load, protected
 
 GUEST = "database"
 ON_REQUEST = True
@@ -10,9 +10,8 @@ UNREPLICATED = "s/w,script=block-specrep/w/"
 
 def run(lab):
     lab.start_disk_guest(UNREPLICATED)
-    with lab.Commits() as commits:
-        commits.wait_for_all(GOING_S)
-        cut = cut_power(lab, commits, options=f"-F -d {CUT_OPTIONS}")
+    with database_load(lab) as commits, protected(lab, f"-F -d {CUT_OPTIONS}"):
+        cut = cut_power(lab, commits)
         commits.stop()
         # Its memory may still hide what the disk lacks.
         lab.ssh(2, f"xl destroy {lab.guest}")

@@ -196,7 +196,7 @@ class Monitor:
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(MONITOR_TIMEOUT_S)
-        self._socket.connect(str(path))
+        self._connect(str(path))
         self._lines = self._socket.makefile("r")
         self._lines.readline()  # the greeting
         self.command("qmp_capabilities")
@@ -207,6 +207,16 @@ class Monitor:
     def __exit__(self, *_):
         self._lines.close()
         self._socket.close()
+
+    def _connect(self, path):
+        deadline_s = time.monotonic() + MONITOR_TIMEOUT_S
+        while True:
+            try:
+                return self._socket.connect(path)
+            except ConnectionRefusedError:  # QEMU has made the socket, and does not listen yet
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.02)
 
     def command(self, name, **arguments):
         self._socket.sendall(json.dumps({"execute": name, "arguments": arguments}).encode())

@@ -25,8 +25,8 @@ from machine import GUEST_DISK_SIZE, GUEST_DISKS, Machine, qemu_version
 from network import DATABASE_GUEST, DISK_GUEST, GUEST_ADDRESSES, HOSTS, WORKLOADS, Network
 from ssh import Shell
 
-BOOT_TIMEOUT_S = 240
-GUEST_TIMEOUT_S = 240
+BOOT_TIMEOUT_S = 600
+GUEST_TIMEOUT_S = 600
 # Virtual time passes that much more slowly when a host is busy.
 VIRTUAL_TIME_FACTOR = 10
 

@@ -23,7 +23,7 @@ import disk  # noqa: E402
 from common import LabError, lab_dir, phase, say  # noqa: E402
 from cuts import percentile  # noqa: E402
 from lab import Lab  # noqa: E402
-from network import DATABASE_GUEST, DISK_GUEST  # noqa: E402
+from network import DATABASE_GUEST, DISK_GUEST, HOSTS  # noqa: E402
 from package import make_package  # noqa: E402
 
 # Emulated hosts can hardly do more than one checkpoint a second, and are slow when they have just been restored.
@@ -76,9 +76,11 @@ def one(load, memory):
 
 
 def show_log(lab):
-    """What is in no later lab any more: how host 2 saw it."""
-    with contextlib.suppress(LabError):
-        say(lab.ssh(2, f"tail -n {LOG_LINES} /var/log/specrep/*.log", check=False).stdout)
+    """What is in no later lab any more: how the hosts that have power saw it."""
+    for host in filter(lab.is_running, HOSTS):
+        with contextlib.suppress(LabError):
+            say(f"host {host}: " + lab.ssh(host, f"tail -n {LOG_LINES} /var/log/specrep/*.log; xl remus-spec-list; "
+                                                 "specrep-disk status", check=False).stdout)
 
 
 def main():

@@ -167,7 +167,7 @@ bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::str
                    std::string& why) {
   if (!arbiter && agreed.backup_yields())
     control.notice("the primary of this guest is lost; its copy is kept, and not started, since " +
-                   std::string("this side yields (--yield backup)"));
+                   std::string("this side yields (--yield)"));
   const SteadyClock clock;
   BackupSettlement settlement(
       {.has_arbiter = arbiter != nullptr, .backup_yields = agreed.backup_yields()});

@@ -281,7 +281,7 @@ std::string Guardian::settle(const std::string& reason, std::string& advice) {
   far_side_->stand_down(reason);
   using Step = PrimarySettlement::Step;
   PrimarySettlement settlement(
-      {.has_arbiter = task_.arbiter != nullptr, .backup_yields = task_.backup_yields});
+      {.has_arbiter = task_.arbiter != nullptr, .backup_yields = !task_.primary_yields});
   std::string trouble;
   for (;;) {
     switch (settlement.step(Clock::now())) {

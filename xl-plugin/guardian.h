@@ -32,11 +32,12 @@ class Guardian {
     nlohmann::json configuration;  // for specrep-primary
     int epoch_ms;
     std::string netbuf_script;
-    // Who decides when the two hosts have lost each other; null: nobody, then one side yields.
+    // Who decides when the two hosts have lost each other; null: nobody, then one side yields,
+    // or both.
     // Must outlive the guardian.
     Arbiter* arbiter;
     std::uint64_t fencing_generation;
-    bool backup_yields;
+    bool primary_yields;
   };
   // far_side: null without a backup. Both must outlive the guardian.
   Guardian(Task task, FarSide* far_side, SignalFd& signals, Console& console);

@@ -120,9 +120,9 @@ void describe(CLI::App& app, Options& options) {
       ->type_name("URL");
   app.add_option("--yield", options.yield,
                  "without an arbiter, the side that does not go on by itself: primary (it stands "
-                 "still until you say) or backup (it does not start its copy) [primary]")
+                 "still until you say), backup (it does not start its copy), or both [primary]")
       ->type_name("SIDE")
-      ->check(CLI::IsMember({"primary", "backup"}));
+      ->check(CLI::IsMember({"primary", "backup", "both"}));
   app.add_option("--watchdog", options.watchdog_s,
                  "let Xen restart this host when its dom0 hangs for so long, in s")
       ->type_name("S")
@@ -248,7 +248,7 @@ void agree_with_backup(FarSide& far_side, const Options& options, const xen::Dom
   request.set_primary_host(xen::host_name());
   request.set_arbiter(options.arbiter);
   request.set_fencing_generation(generation);
-  request.set_backup_yields(options.yield == "backup");
+  request.set_backup_yields(options.yield != "primary");
   request.set_disk_staging_bytes_max(kDiskStagingBytesMax);
   request.set_disk_durable(options.disk_durable);
   nlohmann::json disks = nlohmann::json::array();
@@ -340,7 +340,7 @@ int protect(int argc, char** argv) {
                      .netbuf_script = options.netbuf_script,
                      .arbiter = arbiter.get(),
                      .fencing_generation = generation,
-                     .backup_yields = options.yield == "backup"},
+                     .primary_yields = options.yield != "backup"},
                     far_side.get(), signals, console);
   return guardian.run();
 }

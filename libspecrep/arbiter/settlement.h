@@ -14,7 +14,8 @@ namespace specrep {
 // What both sides agreed on when protection started.
 struct TieBreak {
   bool has_arbiter = false;
-  // Without an arbiter: which side stands still. false: the primary's.
+  // Without an arbiter: which side stands still. false: the primary's. Where both do, each half is
+  // told that its own does.
   bool backup_yields = false;
 };
 

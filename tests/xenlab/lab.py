@@ -5,6 +5,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import time
 
 import frozen
@@ -25,6 +26,7 @@ from states import BOOT_TIMEOUT_S, GUEST_TIMEOUT_S, ensure_snapshots, in_paralle
 from witness import Witness
 
 SSH_TIMEOUT_S = 120
+PUT_TIMEOUT_S = 300
 GUEST_ANSWER_TIMEOUT_S = 60
 WAIT_INTERVAL_S = 0.1
 CLOCK_TRIES = 5
@@ -163,6 +165,15 @@ class Lab:
         """
         return subprocess.Popen(self.ssh_argv(host, command), text=True, stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def put(self, host, paths, folder):
+        """Copies files into a folder of a host, which is made if it is not there."""
+        with tempfile.TemporaryFile() as archive:
+            names = [word for path in map(pathlib.Path, paths) for word in ("-C", path.parent.resolve(), path.name)]
+            subprocess.run(["tar", "-c", *names], check=True, stdout=archive)
+            archive.seek(0)
+            self._shells[host].run(f"mkdir -p {folder} && tar -x --no-same-owner -C {folder}", PUT_TIMEOUT_S,
+                                   stdin=archive)
 
     def ssh_argv(self, host, command=None, terminal=False):
         """The command line that ssh() runs; without a command, a login shell's."""

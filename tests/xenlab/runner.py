@@ -4,6 +4,7 @@ A test is a module with a docstring whose first line says what it proves,
   GUEST = "pvh" | "hvm" | None    the guest on host 1; several in a tuple run the test for each
   VIRTUAL_TIME = True             optional
   ON_REQUEST = True               optional: run only when it is named, since it takes many minutes
+  INSTALL = False                 optional: the build is not installed on the hosts
   def run(lab):                   raises if it fails
 """
 
@@ -79,7 +80,7 @@ def _run_one(test, folder, package, keep):
     error = lab = None
     try:
         lab = Lab.start(folder, test.guest, test.virtual_time)
-        if package:
+        if package and getattr(test.module, "INSTALL", True):
             lab.push(package)
         test.module.run(lab)
     except Exception:

@@ -1,0 +1,57 @@
+"""specrep's Debian packages, and what else a test needs of Debian, on the hosts."""
+
+import os
+import subprocess
+import tempfile
+
+from common import SOURCE_ROOT, LabError, run
+
+DPKG_TIMEOUT_S = 600
+FOLDER = "/var/tmp/deb"  # on the hosts
+UPGRADE = "+upgrade"  # a version is followed by this in its successor
+BUILT = SOURCE_ROOT / "build/deb"
+
+
+def build():
+    """Builds the packages, unless there are some; returns {name: path} of this version, and of one to upgrade to."""
+    if not any(BUILT.glob("*.deb")):
+        version = run(["dpkg-parsechangelog", "-S", "Version", "-l", SOURCE_ROOT / "debian/changelog"],
+                      "read debian/changelog").stdout.strip()
+        options = os.environ.get("DEB_BUILD_OPTIONS", "nocheck parallel=2")
+        run([SOURCE_ROOT / "scripts/deb", version + UPGRADE], "build the Debian packages",
+            env={**os.environ, "DEB_BUILD_OPTIONS": options})
+    first, second = {}, {}
+    for path in BUILT.glob("*.deb"):
+        name, version, _ = path.name.split("_")
+        if not name.endswith("-dbgsym"):
+            (second if version.endswith(UPGRADE) else first)[name] = path
+    if first.keys() != second.keys() or not first:
+        raise LabError(f"{BUILT} has not the same packages in two versions: remove it")
+    return first, second
+
+
+def dpkg(lab, host, arguments, check=True):
+    return lab.ssh(host, f"DEBIAN_FRONTEND=noninteractive dpkg {arguments}", DPKG_TIMEOUT_S, check)
+
+
+def install(lab, host, paths):
+    """Installs packages, as one dpkg does, so that their order is dpkg's business."""
+    lab.ssh(host, f"rm -rf {FOLDER}")
+    lab.put(host, paths, FOLDER)
+    return dpkg(lab, host, f"-i {FOLDER}/*.deb")
+
+
+def fetch(lab, host, names, folder):
+    """Downloads Debian's packages with these names, and what they need that the host lacks; returns the paths."""
+    with tempfile.NamedTemporaryFile("w") as status:
+        status.write(lab.ssh(host, "cat /var/lib/dpkg/status").stdout)
+        status.flush()
+        (folder / "partial").mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            ["apt-get", "-q", "-y", "--no-install-recommends", "--download-only", "--reinstall",
+             "-o", f"Dir::State::status={status.name}", "-o", f"Dir::Cache::archives={folder}",
+             "-o", "Debug::NoLocking=1", "install", *names],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise LabError(f"cannot download {' '.join(names)}:\n{done.stdout}")
+    return sorted(folder.glob("*.deb"))

@@ -10,18 +10,18 @@
 
 namespace specrep::tools {
 
-// SIGTERM, SIGINT and SIGHUP as a request to stop that wakes whoever waits on a link. They are
-// blocked in the whole process and waited for on a thread of their own, so construct this before
-// any other thread, and keep it until the process ends. What is forked does not have them blocked:
-// libxl ends the device models that it has started by SIGHUP. SIGPIPE is ignored, since every
-// write here looks at its result.
+// SIGTERM, SIGINT and SIGHUP as a request to stop that wakes whoever waits on a link, and SIGUSR1
+// as one to fail over (xl remus-spec-failover). They are blocked in the whole process and waited
+// for on a thread of their own, so construct this before any other thread, and keep it until the
+// process ends. What is forked does not have them blocked: libxl ends the device models that it has
+// started by SIGHUP. SIGPIPE is ignored, since every write here looks at its result.
 class StopSignals {
  public:
   StopSignals() {
     std::signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     pthread_atfork(nullptr, nullptr, [] {
       sigset_t none;
@@ -31,7 +31,7 @@ class StopSignals {
     std::thread([this, set] {
       for (int signal = 0;;) {
         if (sigwait(&set, &signal)) continue;
-        requested_ = true;
+        (signal == SIGUSR1 ? failover_ : requested_) = true;
         wake();
       }
     }).detach();
@@ -40,6 +40,8 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   bool requested() const { return requested_; }
+  // Whether a failover has been asked for since the last call.
+  bool take_failover() { return failover_.exchange(false); }
 
   // The link whose wait() a signal ends from now on; nullptr before the link goes away.
   void set_link(wire::Link* link) { link_ = link; }
@@ -50,7 +52,7 @@ class StopSignals {
   }
 
  private:
-  std::atomic<bool> requested_ = false;
+  std::atomic<bool> requested_ = false, failover_ = false;
   std::atomic<wire::Link*> link_ = nullptr;
 };
 

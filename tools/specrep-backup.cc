@@ -2,6 +2,8 @@
 // the primary dies. Started over ssh by `xl remus-spec` through `xl remus-spec-receive`; the
 // control channel is stdin and stdout.
 //
+// SIGUSR1 starts a copy that is kept although its primary is lost: the operator's word.
+//
 // Once it protects, it outlives the ssh session: what it has to say goes to
 // /var/log/specrep/NAME.log, and after a failover a record of it to
 // /var/log/specrep/NAME.failover.json.
@@ -159,22 +161,24 @@ class StandDown {
   std::optional<std::string> reason_;
 };
 
-// The primary is lost. Returns whether this host may take the guest over: the arbiter says so, or
-// there is none and it is not this side that yields. Waits for that as long as it takes.
-// `why` is set to what speaks against it.
-bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::string& guest_uuid,
-                   const StandDown& stand_down, const tools::StopSignals& signals, Control& control,
-                   std::string& why) {
-  if (!arbiter && agreed.backup_yields())
+// The primary is lost, or has handed the guest over. Returns whether this host may take it over:
+// the arbiter says so; or there is none, and it is not this side that yields or the primary has
+// yielded by handing over; or the operator says so. Waits for that as long as it takes. `why` is
+// set to what speaks against it.
+bool may_take_over(const wire::Protect& agreed, bool handed_over, Arbiter* arbiter,
+                   const std::string& guest_uuid, const StandDown& stand_down,
+                   tools::StopSignals& signals, Control& control, std::string& why) {
+  const bool yields = agreed.backup_yields() && !handed_over;
+  if (!arbiter && yields)
     control.notice("the primary of this guest is lost; its copy is kept, and not started, since " +
                    std::string("this side yields (--yield)"));
   const SteadyClock clock;
-  BackupSettlement settlement(
-      {.has_arbiter = arbiter != nullptr, .backup_yields = agreed.backup_yields()});
+  BackupSettlement settlement({.has_arbiter = arbiter != nullptr, .backup_yields = yields});
   std::string trouble;
   for (;;) {
     if (const auto reason = stand_down.get()) settlement.stand_down(*reason);
     if (signals.requested()) settlement.stand_down("specrep-backup was told to stop");
+    if (signals.take_failover()) settlement.operator_said();
     switch (settlement.step(clock.now())) {
       case BackupSettlement::Step::kAskArbiter:
         try {
@@ -199,16 +203,30 @@ bool may_take_over(const wire::Protect& agreed, Arbiter* arbiter, const std::str
   }
 }
 
-// Starts the guest, and leaves a record of how it went.
+// The guest's disks and its domain, from the last commit.
+struct Completed {
+  std::uint64_t dropped_writes;
+  double disks_unix_s;
+};
+Completed complete(xen::XenRestore& restore, disk::LinkCopies& copies) {
+  Completed completed;
+  // Before the restored domain asks for them.
+  completed.dropped_writes = copies.activate();
+  completed.disks_unix_s = unix_seconds();
+  restore.complete();
+  return completed;
+}
+
+// Starts the guest, and leaves a record of how it went. `completed`: what had to be done first,
+// unless it has been.
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
-                        disk::LinkCopies& copies, TimePoint last_heard, double detected_unix_s,
-                        double decided_unix_s, Control& control) {
+                        disk::LinkCopies& copies, std::optional<Completed> completed,
+                        TimePoint last_heard, double detected_unix_s, double decided_unix_s,
+                        Control& control) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
-  // Before the restored domain asks for them.
-  const std::uint64_t dropped_writes = copies.activate();
-  const double disks_unix_s = unix_seconds();
+  if (!completed) completed = complete(restore, copies);
   restore.activate();
   const double running_unix_s = unix_seconds();
   unsigned announced = 0;
@@ -226,8 +244,8 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                        {"epoch", replica.committed()},
                        {"detected_unix_s", detected_unix_s},
                        {"decided_unix_s", decided_unix_s},
-                       {"disks_unix_s", disks_unix_s},
-                       {"dropped_disk_writes", dropped_writes},
+                       {"disks_unix_s", completed->disks_unix_s},
+                       {"dropped_disk_writes", completed->dropped_writes},
                        {"running_unix_s", running_unix_s},
                        {"announced_unix_s", announced_unix_s},
                        {"announced_cards", announced},
@@ -240,7 +258,8 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
       << record.dump(2) << '\n';
   control.notice("guest " + guest.guest_name() + " runs here, " +
                  std::to_string(static_cast<int>((running_unix_s - detected_unix_s) * 1000)) +
-                 " ms after the primary's loss was noticed");
+                 (replica.handed_over() ? " ms after it was handed over"
+                                        : " ms after the primary's loss was noticed"));
   return *restore.domid();
 }
 
@@ -395,14 +414,36 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
 
   bool discard = replica.state() == replica::Replica::State::kDiscard;
   std::string why = replica.reason();
-  if (!discard) {
-    registration->update("primary-lost", restore.domid().value_or(0), json::object());
-    discard = !may_take_over(setup.protect, arbiter.get(), registered_uuid, stand_down, signals,
-                             control, why);
+  const bool handed_over = replica.handed_over();
+  // A guest that is handed over can run on at the primary until it is told of the outcome. So all
+  // that may fail is done before, and what an arbiter grants, which cannot be given back, comes
+  // last.
+  std::optional<Completed> completed;
+  if (handed_over) {
+    registration->update("taking-over", restore.domid().value_or(0), json::object());
+    try {
+      completed = complete(restore, *copies);
+      if (const auto reason = stand_down.get()) throw Error(*reason);
+      if (signals.requested()) throw Error("specrep-backup was told to stop");
+    } catch (const Error& error) {
+      discard = true;
+      why = error.what();
+    }
+  } else if (!discard) {
+    signals.take_failover();  // one that came too early
+    registration->update("primary-lost", restore.domid().value_or(0), {{"can_be_forced", true}});
   }
+  if (!discard)
+    discard = !may_take_over(setup.protect, handed_over, arbiter.get(), registered_uuid, stand_down,
+                             signals, control, why);
+  const auto tell = [&](wire::Outcome::Kind kind) {
+    control.send(outcome(kind));
+    if (handed_over) link->send(outcome(kind));
+  };
   if (discard) {
+    if (handed_over) control.notice("guest " + name + " was not taken over: " + why);
     // It will never run: the primary need not wait until it is destroyed.
-    control.send(outcome(wire::Outcome::DISCARDED));
+    tell(wire::Outcome::DISCARDED);
     if (signals.requested()) link->send(wire::failure(Error("specrep-backup was told to stop")));
     restore.discard();
     settle_disks(*copies);
@@ -410,12 +451,13 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     return 0;
   }
   const double decided_unix_s = unix_seconds();
-  control.send(outcome(wire::Outcome::ACTIVATED));
+  // First: a copy of which the primary may have been told is never cleared away.
   registration->update("activating", restore.domid().value_or(0), json::object());
+  tell(wire::Outcome::ACTIVATED);
   std::uint32_t domid = 0;
   try {
-    domid =
-        fail_over(replica, restore, *copies, last_heard, detected_unix_s, decided_unix_s, control);
+    domid = fail_over(replica, restore, *copies, completed, last_heard, detected_unix_s,
+                      decided_unix_s, control);
   } catch (const Error& error) {
     // Not left to run(), which says nothing to a primary that is gone.
     control.notice("guest " + name + " could not be activated: " + error.what() +

@@ -10,9 +10,13 @@
 //   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
 //    "copy_may_exist":BOOL,"summary":{…}}
 //   {"event":"warning","what":…,"advice":…}
-// Exit status: 0 when stopped in order or the guest ended, 1 otherwise. In every case the guest
-// runs on, if it has not ended by itself. Its output stays held if "copy_may_exist" is true: then
-// it is for the guardian to find out which copy may go on.
+//   {"event":"handing-over","stopped_ms":T}: the backup is told to take the guest over
+//   {"event":"hand-over-failed","what":…,"advice":…}: it is protected as before
+// The reason of "ended" is "handed-over" when the backup has taken it over: only then the guest
+// stands still, and must not run again. Otherwise it runs on, if it has not ended by itself, and
+// its output stays held if "copy_may_exist" is true: then it is for the guardian to find out which
+// copy may go on. Exit status: 0 when stopped in order, handed over, or the guest ended, 1
+// otherwise.
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -20,6 +24,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
@@ -46,6 +52,8 @@ constexpr int kConfigFd = 3;
 constexpr Duration kPublishInterval = 1s;
 constexpr Duration kProgressInterval = 250ms;
 constexpr Duration kConnectTimeout = 10s;
+// How soon it is noticed that the guest has got another network card.
+constexpr Duration kInterfacesInterval = 1s;
 
 json read_config() {
   std::string text;
@@ -92,11 +100,12 @@ double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 class Reporter final : public epoch::PrimaryObserver {
  public:
   Reporter(const Clock& clock, xen::Registration& registration, std::uint32_t domid,
-           const output::NetworkBuffer* network)
+           const output::NetworkBuffer* network, bool can_hand_over)
       : clock_(clock),
         registration_(registration),
         domid_(domid),
         network_(network),
+        can_hand_over_(can_hand_over),
         started_(clock.now()) {}
 
   void on_first_copy(unsigned round, std::uint64_t done, std::uint64_t total,
@@ -194,6 +203,38 @@ class Reporter final : public epoch::PrimaryObserver {
     emit(line);
   }
 
+  void on_hand_over(Duration stopped) override {
+    handing_over_at_ = clock_.now();
+    stopped_ms_ = milliseconds(stopped);
+    emit({{"event", "handing-over"}, {"stopped_ms", rounded(stopped_ms_)}});
+    last_event_ = "handing over";
+    publish("handing-over");
+  }
+
+  void on_hand_over_failed(const Error& why) override {
+    emit({{"event", "hand-over-failed"}, {"what", why.what()}, {"advice", why.advice()}});
+    ++hand_over_failures_;
+    hand_over_failure_ = {why.what(), why.advice()};
+    last_event_ = "not handed over";
+    published_ = {};
+    publish(state_);
+  }
+
+  // Of a planned switchover; after it. Its times are from when the guest stood still.
+  void record_switchover(const std::string& path, const std::string& guest,
+                         const std::string& peer) const {
+    const double answered_ms = stopped_ms_ + milliseconds(clock_.now() - handing_over_at_);
+    std::error_code ignored;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+    std::ofstream(path) << json({{"guest", guest},
+                                 {"peer", peer},
+                                 {"epoch", committed_},
+                                 {"committed_ms", rounded(stopped_ms_)},
+                                 {"taken_over_ms", rounded(answered_ms)}})
+                               .dump(2)
+                        << '\n';
+  }
+
   json summary() const {
     const double seconds =
         protected_at_ == TimePoint{} ? 0 : milliseconds(clock_.now() - protected_at_) / 1000;
@@ -229,6 +270,9 @@ class Reporter final : public epoch::PrimaryObserver {
         {"verified_epochs", verified_},
         {"pages_compared", pages_compared_},
         {"pages_different", pages_different_},
+        {"can_hand_over", can_hand_over_},
+        {"hand_over_failures", hand_over_failures_},
+        {"hand_over_failure", hand_over_failure_},
         {"last_event", last_event_}};
   }
 
@@ -255,6 +299,11 @@ class Reporter final : public epoch::PrimaryObserver {
   std::uint64_t dropped_frames_ = 0;
   std::uint64_t disk_bytes_ = 0;  // to be copied at first
   bool filled_ = false;           // and said so
+  const bool can_hand_over_;
+  unsigned hand_over_failures_ = 0;
+  std::vector<std::string> hand_over_failure_;  // the newest: what, advice
+  TimePoint handing_over_at_{};
+  double stopped_ms_ = 0;
   TimePoint started_, progressed_{}, published_{}, protected_at_{};
   std::string state_, last_event_ = "starting";
   Epoch epoch_ = 0, committed_ = 0;
@@ -263,6 +312,35 @@ class Reporter final : public epoch::PrimaryObserver {
   Figure pause_ms_, suspend_ms_, capture_memory_ms_, capture_state_ms_, resume_ms_, lag_ms_;
   wire::CodecCounters codecs_;
   std::uint64_t verified_ = 0, pages_compared_ = 0, pages_different_ = 0;
+};
+
+// Tells the operator of what this protection does not cover, because it came later.
+class NewInterfaces {
+ public:
+  NewInterfaces(const Clock& clock, const xen::Domain& domain)
+      : clock_(clock), name_(domain.name), unheld_(domain.domid) {}
+
+  void look() {
+    if (clock_.now() - looked_ < kInterfacesInterval) return;
+    looked_ = clock_.now();
+    try {
+      for (const std::string& interface : unheld_.look())
+        emit({{"event", "warning"},
+              {"what", "the network interface " + interface + " of " + name_ +
+                           " was attached while it is protected: what it sends there is not held "
+                           "back, and its copy has no such card"},
+              {"advice",
+               "protect it again: `xl remus-spec-stop " + name_ + "`, then `xl remus-spec`"}});
+    } catch (const Error&) {
+      // A guest that is gone is the engine's business.
+    }
+  }
+
+ private:
+  const Clock& clock_;
+  const std::string name_;
+  xen::UnheldInterfaces unheld_;
+  TimePoint looked_{};
 };
 
 struct Ending {
@@ -356,15 +434,19 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   if (config.value("blackhole", false)) {
     link = std::make_unique<wire::BlackholeLink>(clock);
   } else {
-    link = wire::TlsLink::connect(
+    auto to_backup = wire::TlsLink::connect(
         config.at("addresses").get<std::vector<std::string>>(),
         config.at("port").get<std::uint16_t>(), key_from_hex(config.at("psk")),
         std::chrono::milliseconds(config.at("heartbeat_ms").get<unsigned>()), kConnectTimeout);
+    options.can_hand_over = to_backup->peer().features & wire::kFeatureHandOver;
+    link = std::move(to_backup);
   }
   signals.set_link(link.get());
 
   Output output(config, domain.domid);
-  Reporter reporter(clock, registration, domain.domid, output.network());
+  Reporter reporter(clock, registration, domain.domid, output.network(), options.can_hand_over);
+  std::optional<NewInterfaces> new_interfaces;
+  if (config.value("network_buffer", false)) new_interfaces.emplace(clock, domain);
   Ending ending{"stopped", "", "", false};
   std::optional<xen::XenGuest> guest;
   std::unique_ptr<disk::EpochDisks> disks;
@@ -377,10 +459,17 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     while (!engine->ended()) {
       if (signals.requested())
         engine->request_stop("protection was stopped; the guest goes on at the primary");
+      if (signals.take_failover()) engine->request_hand_over();
+      if (new_interfaces) new_interfaces->look();
       const TimePoint next = engine->step();
       engine->handle(link->wait(next));
     }
     if (engine->guest_ended()) ending = {"guest-ended", *engine->guest_ended(), "", false};
+    if (engine->handed_over()) {
+      guest->leave_stopped();
+      ending.reason = "handed-over";
+      reporter.record_switchover(config.at("switchover_record"), domain.name, config.at("peer"));
+    }
   } catch (const epoch::BackupLost& error) {
     ending = {"backup-lost", error.what(), error.advice(), false};
   } catch (const Error& error) {
@@ -428,8 +517,9 @@ int main() {
         {"copy_may_exist", ending.copy_may_exist},
         {"advice", ending.advice},
         {"summary", summary}});
-  const int status = ending.reason == "stopped" || ending.reason == "guest-ended" ? 0 : 1;
+  const bool in_order = ending.reason == "stopped" || ending.reason == "guest-ended" ||
+                        ending.reason == "handed-over";
   std::fflush(nullptr);
   // Not through static destructors: the signal thread may still run.
-  _exit(status);
+  _exit(in_order ? 0 : 1);
 }

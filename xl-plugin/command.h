@@ -29,6 +29,7 @@ int receive(int argc, char** argv);
 int list(int argc, char** argv);
 int stop(int argc, char** argv);
 int check(int argc, char** argv);
+int failover(int argc, char** argv);
 int resync(int argc, char** argv);
 
 }  // namespace specrep::xl

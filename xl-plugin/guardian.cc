@@ -145,6 +145,13 @@ void Guardian::on_event(const nlohmann::json& event) {
                     "please report this: the backup's copy is not usable");
   } else if (kind == "warning") {
     console_.warn(text_of(event, "what"), text_of(event, "advice"));
+  } else if (kind == "handing-over") {
+    handing_over_ = true;
+    console_.say("handing " + task_.domain.name + " over to " + task_.host + " ...");
+  } else if (kind == "hand-over-failed") {
+    console_.warn(task_.domain.name + " was not handed over, and runs on here, protected: " +
+                      text_of(event, "what"),
+                  text_of(event, "advice"));
   } else if (kind == "ended") {
     ended_ = event;
     if (!kill_at_) kill_at_ = Clock::now() + kExitMax;
@@ -199,7 +206,19 @@ void Guardian::begin_stop(const std::string& reason) {
 
 int Guardian::conclude(int status) {
   if (far_side_) read_far_side();
-  return ended_ ? conclude_in_order() : conclude_after_death(describe_status(status));
+  if (!ended_) return conclude_after_death(describe_status(status));
+  return text_of(*ended_, "reason") == "handed-over" ? conclude_hand_over() : conclude_in_order();
+}
+
+int Guardian::conclude_hand_over() {
+  std::string advice;
+  const std::string stands = give_up(advice);
+  if (xen::run_state(xen::Xenctrl(), task_.domain.domid).exists) {
+    console_.error(stands, advice);
+    return 1;
+  }
+  console_.say(stands + "; " + advice);
+  return 0;
 }
 
 int Guardian::conclude_in_order() {
@@ -249,6 +268,7 @@ int Guardian::conclude_after_death(const std::string& how) {
   // sends stays held until it is settled which copy goes on.
   if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
   std::string recovered;
+  bool stopped = false;
   std::string advice;
   try {
     xen::Watchdog::disarm_unless_fed();
@@ -261,12 +281,14 @@ int Guardian::conclude_after_death(const std::string& how) {
   } catch (const Error& error) {
     recovered = std::string("; ") + error.what();
     advice = error.advice();
+    stopped = true;
   }
   // Whatever became of that: the output must not stay held if the copy is gone.
   const std::string guest = settle("specrep-primary died; the guest lives on", advice) + recovered;
+  // By its entry remus-spec-stop knows that it was us who left the guest stopped.
   try {
     for (const xen::Protection& p : xen::list_protections())
-      if (p.uuid == xen::to_string(task_.domain.uuid) && !p.alive) xen::remove_stale(p);
+      if (!stopped && p.uuid == xen::to_string(task_.domain.uuid) && !p.alive) xen::remove_stale(p);
   } catch (const Error&) {
     // It is marked as dead wherever it is shown.
   }
@@ -280,8 +302,9 @@ std::string Guardian::settle(const std::string& reason, std::string& advice) {
   if (!far_side_) return go_on(advice);
   far_side_->stand_down(reason);
   using Step = PrimarySettlement::Step;
-  PrimarySettlement settlement(
-      {.has_arbiter = task_.arbiter != nullptr, .backup_yields = !task_.primary_yields});
+  // A primary that has had the backup told to take the guest over yields, whatever was agreed.
+  PrimarySettlement settlement({.has_arbiter = task_.arbiter != nullptr,
+                                .backup_yields = !task_.primary_yields && !handing_over_});
   std::string trouble;
   for (;;) {
     switch (settlement.step(Clock::now())) {

@@ -57,6 +57,7 @@ class Guardian {
   int conclude(int status);
   int conclude_in_order();
   int conclude_after_death(const std::string& how);
+  int conclude_hand_over();
   // Finds out which copy of the guest may go on, and acts on it. Says in one sentence how the guest
   // stands then; `advice` is set to what the operator should do, if anything.
   std::string settle(const std::string& reason, std::string& advice);
@@ -76,6 +77,7 @@ class Guardian {
   std::optional<Process> primary_;
   std::optional<nlohmann::json> ended_;
   std::optional<Error> far_failure_;  // what the backup said before it gave up
+  bool handing_over_ = false;         // the backup may have been told to take the guest over
   int signal_ = 0;                    // that asked us to stop
   std::string stop_reason_;           // not empty: specrep-primary was asked to stop
   using TimePoint = std::chrono::steady_clock::time_point;

@@ -18,8 +18,9 @@ struct Command {
   int (*run)(int argc, char** argv);
 };
 constexpr Command kCommands[] = {
-    {"remus-spec", protect},   {"remus-spec-receive", receive}, {"remus-spec-list", list},
-    {"remus-spec-stop", stop}, {"remus-spec-check", check},
+    {"remus-spec", protect},       {"remus-spec-receive", receive},
+    {"remus-spec-list", list},     {"remus-spec-stop", stop},
+    {"remus-spec-check", check},   {"remus-spec-failover", failover},
     {"remus-spec-resync", resync},
 };
 

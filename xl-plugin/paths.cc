@@ -9,4 +9,8 @@ std::string program_path(const std::string& name) {
   return std::string(folder && *folder ? folder : SPECREP_EXEC_DIR) + "/" + name;
 }
 
+std::string switchover_record(const std::string& guest_name) {
+  return "/var/log/specrep/" + guest_name + ".switchover.json";
+}
+
 }  // namespace specrep::xl

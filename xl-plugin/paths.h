@@ -8,4 +8,7 @@ namespace specrep::xl {
 // SPECREP_LIBEXEC says.
 std::string program_path(const std::string& name);
 
+// Where specrep-primary notes that it has handed a guest over, and how that went.
+std::string switchover_record(const std::string& guest_name);
+
 }  // namespace specrep::xl

@@ -311,6 +311,7 @@ int protect(int argc, char** argv) {
       {"delta_cache_mib", options.delta_cache_mib},
       {"network_buffer", !options.no_network_buffer},
       {"netbuf_script", options.netbuf_script},
+      {"switchover_record", switchover_record(domain.name)},
       {"buffer_mib", options.buffer_mib},
       {"disk_rate_mib", options.disk_rate_mib},
   };

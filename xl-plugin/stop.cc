@@ -14,6 +14,7 @@
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
+#include "xl-plugin/held.h"
 #include "xl-plugin/paths.h"
 
 namespace specrep::xl {
@@ -28,27 +29,6 @@ constexpr milliseconds kSettleMax{15'000};
 constexpr milliseconds kQuiet{2000};  // before it says that it waits
 constexpr milliseconds kPoll{100};
 
-std::optional<xen::Protection> find_by_uuid(const std::string& uuid) {
-  for (const xen::Protection& p : xen::list_protections())
-    if (p.uuid == uuid) return p;
-  return std::nullopt;
-}
-
-// The entry of a guest that is named by name, id or uuid. A stale entry counts only if no other
-// fits.
-std::optional<xen::Protection> find_protection(const std::string& guest) {
-  std::optional<xen::Protection> found;
-  for (const xen::Protection& p : xen::list_protections()) {
-    if (p.name != guest && p.uuid != guest && std::to_string(p.domid) != guest) continue;
-    if (!found || p.alive) found = p;
-  }
-  return found;
-}
-
-bool is_held(std::uint32_t domid) {
-  return xen::run_state(xen::Xenctrl(), domid).exists && !xen::held_interfaces(domid).empty();
-}
-
 std::string recover(std::uint32_t domid, const std::string& name) {
   std::string done = xen::recover_guest(domid);
   const auto note = [&done](const char* what) {
@@ -62,13 +42,6 @@ std::string recover(std::uint32_t domid, const std::string& name) {
   return name + " runs on, unprotected" + (done.empty() ? "" : " (" + done + ")");
 }
 
-// What the guest sent last is held since nobody was left to find out whether its copy runs.
-[[noreturn]] void refuse_held(const std::string& name, const std::string& host) {
-  throw Error("the network of " + name + " is held: its copy may run on " + host,
-              "look there; if it does not and never will: xl remus-spec-stop --force " + name +
-                  "; if it does: xl destroy " + name);
-}
-
 int stop_alive(const xen::Protection& p) {
   if (kill(p.pid, SIGTERM) != 0 && errno != ESRCH)
     throw Error("cannot signal specrep-primary (process " + std::to_string(p.pid) +
@@ -77,7 +50,7 @@ int stop_alive(const xen::Protection& p) {
   const auto start = Clock::now();
   bool told = false;
   for (;;) {
-    const auto now = find_by_uuid(p.uuid);
+    const auto now = xen::find_protection(p.uuid);
     if (!now || !now->alive) break;
     const auto waited = Clock::now() - start;
     if (waited > kStopMax)
@@ -154,7 +127,7 @@ int stop(int argc, char** argv) {
       "known reason");
   if (const auto status = parse(app, argc, argv)) return *status;
 
-  const auto protection = find_protection(guest);
+  const auto protection = xen::find_protection(guest);
   if (!protection) return stop_unknown(guest, force);
   if (!protection->alive) return stop_stale(*protection, force);
   if (protection->role == "backup")

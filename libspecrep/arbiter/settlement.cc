@@ -53,4 +53,8 @@ void BackupSettlement::arbiter_said(bool granted) {
     stand_down("the arbiter has given the guest to the primary");
 }
 
+void BackupSettlement::operator_said() {
+  if (step_ != Step::kDiscard) step_ = Step::kActivate;
+}
+
 }  // namespace specrep

@@ -15,7 +15,7 @@ namespace specrep {
 struct TieBreak {
   bool has_arbiter = false;
   // Without an arbiter: which side stands still. false: the primary's. Where both do, each half is
-  // told that its own does.
+  // told that its own does; so is the primary's when the backup may have been told to take over.
   bool backup_yields = false;
 };
 
@@ -78,6 +78,8 @@ class BackupSettlement {
   void stand_down(const std::string& reason);
   void arbiter_said(bool granted);
   void arbiter_silent(TimePoint now) { due_ = now + kAskArbiterAgain; }
+  // The guest does not run at the primary, and never will.
+  void operator_said();
 
  private:
   Step step_;

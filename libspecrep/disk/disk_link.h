@@ -88,6 +88,8 @@ class TargetEnd {
   void commit(std::uint64_t number);
   // See Target. The disk is this host's own then, and may be served.
   std::uint64_t activate();
+  // See Target. After activate(): the disk, from which no guest has run, follows the primary's
+  // again.
   void settle();
 
  private:

@@ -245,8 +245,7 @@ std::uint64_t TargetEnd::activate() {
 
 void TargetEnd::settle() {
   const std::lock_guard lock(mutex_);
-  if (!target_) return;
-  target_->settle();
+  if (target_) target_->settle();
   if (complete_at_) complete();
   if (!record_ || !record_->open) return;
   record_->open = false;

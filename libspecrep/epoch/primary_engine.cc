@@ -28,6 +28,10 @@ constexpr std::size_t kChunkPages = 1024;
 constexpr std::size_t kPartPagesMin = 16;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
+// How long the guest may stand still for its last commit; then it runs on here.
+constexpr Duration kLastCommitTimeout = 5s;
+// How long the backup may take until its copy is complete and it says that it takes the guest over.
+constexpr Duration kHandOverTimeout = 20s;
 // How often it is looked how full the output buffer is, and what the disks wrote. At 10 Gbit/s 25
 // MB come in between.
 constexpr Duration kFillPoll = 20ms;
@@ -62,10 +66,19 @@ PrimaryEngine::~PrimaryEngine() {
 }
 
 TimePoint PrimaryEngine::step() {
+  try {
+    return advance();
+  } catch (...) {
+    let_run();
+    throw;
+  }
+}
+
+TimePoint PrimaryEngine::advance() {
   const TimePoint now = clock_.now();
   if (phase_ == Phase::kStopping) {
-    if (now >= stop_deadline_) phase_ = Phase::kEnded;
-    return stop_deadline_;
+    if (now >= deadline_) phase_ = Phase::kEnded;
+    return deadline_;
   }
   if (const Duration silence = now - link_.last_heard(); silence > options_.heartbeat_timeout)
     throw BackupLost("the backup has not been heard of for " +
@@ -82,6 +95,21 @@ TimePoint PrimaryEngine::step() {
       case Phase::kEpochs:
         next = step_epoch();
         break;
+      case Phase::kLastCommit:
+        if (now >= deadline_) {
+          let_run();
+          phase_ = Phase::kEpochs;
+          schedule_epoch();
+          observer_.on_hand_over_failed(
+              Error("the backup did not commit the last checkpoint within 5 s", "try again later"));
+        }
+        next = deadline_;
+        break;
+      case Phase::kHandOver:
+        if (now >= deadline_)
+          throw BackupLost("the backup did not say within 20 s that it takes the guest over");
+        next = deadline_;
+        break;
       case Phase::kStopping:
       case Phase::kEnded:
         break;
@@ -89,13 +117,22 @@ TimePoint PrimaryEngine::step() {
   } catch (const guest::Ended& ended) {
     guest_ended_ = ended.what();
     stop_protocol(ended.what());
-    return stop_deadline_;
+    return deadline_;
   }
   // Never past the moment at which the backup would count as lost.
   return std::min(next, link_.last_heard() + options_.heartbeat_timeout + 1ms);
 }
 
 void PrimaryEngine::handle(const wire::Link::Event& event) {
+  try {
+    take(event);
+  } catch (...) {
+    let_run();
+    throw;
+  }
+}
+
+void PrimaryEngine::take(const wire::Link::Event& event) {
   if (event.closed) {
     if (phase_ == Phase::kStopping) {
       phase_ = Phase::kEnded;
@@ -120,6 +157,9 @@ void PrimaryEngine::handle(const wire::Link::Event& event) {
         stop_confirmed_ = true;
       }
       break;
+    case wire::Envelope::kOutcome:
+      answer_to_hand_over(envelope.outcome());
+      break;
     case wire::Envelope::kFailure:
       throw wire::to_error(envelope.failure(), "the backup");
     default:
@@ -128,8 +168,31 @@ void PrimaryEngine::handle(const wire::Link::Event& event) {
 }
 
 void PrimaryEngine::request_stop(const std::string& reason) {
-  if (phase_ == Phase::kStopping || phase_ == Phase::kEnded) return;
+  if (phase_ == Phase::kHandOver || phase_ == Phase::kStopping || phase_ == Phase::kEnded) return;
+  let_run();
   stop_protocol(reason);
+}
+
+void PrimaryEngine::request_hand_over() {
+  if (!options_.can_hand_over)
+    return observer_.on_hand_over_failed(
+        Error("the other host's specrep is too old to take over a guest that lives",
+              "install the same version there, and protect the guest again"));
+  if (phase_ == Phase::kStart || phase_ == Phase::kFirstCopy)
+    return observer_.on_hand_over_failed(
+        Error("the backup has no complete copy yet", "try again when the guest is protected"));
+  if (phase_ != Phase::kEpochs || hand_over_wanted_) return;
+  hand_over_wanted_ = true;
+  // After one more sample, so that little is left for when the guest stands still.
+  schedule_.end_now(clock_.now());
+  overdue_ = true;
+}
+
+void PrimaryEngine::let_run() {
+  if (!standing_since_) return;
+  standing_since_.reset();
+  hand_over_wanted_ = false;
+  guest_.resume();
 }
 
 void PrimaryEngine::stop_protocol(const std::string& reason) {
@@ -141,7 +204,7 @@ void PrimaryEngine::stop_protocol(const std::string& reason) {
   message.envelope.mutable_stop()->set_reason(reason);
   send(std::move(message));
   phase_ = Phase::kStopping;
-  stop_deadline_ = clock_.now() + kStopTimeout;
+  deadline_ = clock_.now() + kStopTimeout;
 }
 
 std::uint64_t PrimaryEngine::send(wire::Message message) {
@@ -289,6 +352,15 @@ void PrimaryEngine::speculate(model::Slot slot) {
 
 void PrimaryEngine::begin_epoch() {
   ++epoch_;
+  schedule_epoch();
+  for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
+  unsent_.clear();
+  sent_.clear();
+  report_ = {};
+  report_.epoch = epoch_;
+}
+
+void PrimaryEngine::schedule_epoch() {
   epoch_start_ = clock_.now();
   const Duration length = epoch_length_.length();
   // Behind a slow backup epochs last longer than they should: then samples may cost more.
@@ -296,19 +368,15 @@ void PrimaryEngine::begin_epoch() {
   if (policy_->speculates())
     finest = std::min(costs_.finest(std::max(length, last_length_)), length / 2);
   schedule_ = SamplingSchedule(epoch_start_, length, finest, costs_.horizon());
-  for (const Gfn gfn : unsent_) is_unsent_.reset(gfn);
-  unsent_.clear();
-  sent_.clear();
   overdue_ = false;
-  report_ = {};
-  report_.epoch = epoch_;
 }
 
 TimePoint PrimaryEngine::step_epoch() {
   const TimePoint now = clock_.now();
   if (is_filling(now)) schedule_.end_now(now);
   if (now >= schedule_.end()) {
-    if (in_flight_.size() >= kEpochsInFlightMax) {
+    // The last one's commit must not wait behind another's.
+    if (in_flight_.size() >= (hand_over_wanted_ ? 1 : kEpochsInFlightMax)) {
       overdue_ = true;
       return now + options_.heartbeat_timeout;  // the Commit's arrival ends the wait
     }
@@ -334,7 +402,8 @@ bool PrimaryEngine::is_filling(TimePoint now) {
 }
 
 void PrimaryEngine::checkpoint() {
-  const bool verify = options_.verify_every != 0 && epoch_ % options_.verify_every == 0;
+  const bool last = hand_over_wanted_;
+  const bool verify = !last && options_.verify_every != 0 && epoch_ % options_.verify_every == 0;
   guest::State state;
   std::vector<wire::Message> digests;
   std::vector<std::uint64_t> disk_marks;
@@ -358,7 +427,13 @@ void PrimaryEngine::checkpoint() {
     guest_.resume();
     throw;
   }
-  guest_.resume();
+  if (last) {
+    standing_since_ = stopped;
+    phase_ = Phase::kLastCommit;
+    deadline_ = verified + kLastCommitTimeout;
+  } else {
+    guest_.resume();
+  }
   const TimePoint resumed = clock_.now();
 
   report_.length = asked - epoch_start_;
@@ -513,6 +588,34 @@ void PrimaryEngine::commit(const wire::Commit& commit) {
   disks_.release(committed_);
   epoch_length_.committed(lag);
   observer_.on_commit(commit, lag);
+  if (phase_ == Phase::kLastCommit) hand_over();
+}
+
+void PrimaryEngine::hand_over() {
+  // Frames that were on their way through dom0 when the guest was stopped went to the next epoch.
+  // They are older than the checkpoint, and there is no later commit with which they could leave.
+  output_.end_epoch(epoch_);
+  output_.release(epoch_);
+  observer_.on_hand_over(clock_.now() - *standing_since_);
+  phase_ = Phase::kHandOver;
+  deadline_ = clock_.now() + kHandOverTimeout;
+  wire::Message message;
+  message.envelope.mutable_hand_over()->set_epoch(committed_);
+  send(std::move(message));
+}
+
+void PrimaryEngine::answer_to_hand_over(const wire::Outcome& outcome) {
+  if (phase_ != Phase::kHandOver)
+    throw wire::ProtocolError("the backup says what became of its copy, and was not asked");
+  if (outcome.kind() == wire::Outcome::DISCARDED) {
+    stop_confirmed_ = true;
+    throw Error("the backup did not take the guest over", "its log says why");
+  }
+  if (outcome.kind() != wire::Outcome::ACTIVATED)
+    throw wire::ProtocolError("the backup does not say what became of its copy");
+  standing_since_.reset();  // for good
+  handed_over_ = true;
+  phase_ = Phase::kEnded;
 }
 
 }  // namespace specrep::epoch

@@ -39,6 +39,8 @@ struct PrimaryOptions {
   bool compress = true;  // false: pages go as they are, but for those that are zero
   // Compare all memory at every n-th epoch; 0: never.
   unsigned verify_every = 0;
+  // Whether the backup knows HandOver.
+  bool can_hand_over = false;
 };
 
 // The backup did not answer for the timeout, or the link closed.
@@ -84,6 +86,11 @@ class PrimaryObserver {
   // `lag`: from the guest's resumption until the commit came in.
   virtual void on_commit(const wire::Commit& commit, Duration lag) = 0;
   virtual void on_verified(const wire::Verified& result, std::uint64_t pages_left_out) = 0;
+  // The backup has all, and is about to be told to take the guest over: from now on this side must
+  // not go on by itself. stopped: how long the guest has stood still.
+  virtual void on_hand_over(Duration /*stopped*/) {}
+  // The guest was not handed over; it runs on here, protected as before.
+  virtual void on_hand_over_failed(const Error& /*why*/) {}
 };
 
 // The primary's half of protection: copies the guest's memory to the backup once, then runs it
@@ -106,6 +113,11 @@ class PrimaryObserver {
 // What the guest sends in an epoch leaves when that epoch's Commit has come, and no earlier: the
 // output buffer is told of both. An epoch ends early when its output fills the buffer, or its disk
 // writes the backup's memory for them.
+//
+// A planned switchover is one more epoch, after whose checkpoint the guest is not resumed. When
+// that is committed, what the guest has sent is all out, and the backup is told to take it over. If
+// anything fails, even after that, the guest is resumed here; its output then stays held until its
+// owner knows what became of the copy.
 //
 // The caller owns the thread: it calls step(), waits on the link until the time that step()
 // returned, hands the event to handle(), and so on until ended(). step() and handle() throw
@@ -132,9 +144,15 @@ class PrimaryEngine {
   void handle(const wire::Link::Event& event);
 
   // Ends protection in order: the guest runs on, the backup discards its copy.
+  // Not any more when the backup has been told to take the guest over.
   void request_stop(const std::string& reason);
 
+  // Ends the running epoch, and protection, by a planned switchover.
+  void request_hand_over();
+
   bool ended() const { return phase_ == Phase::kEnded; }
+  // The backup has taken the guest over: the copy here stands still, and must never run again.
+  bool handed_over() const { return handed_over_; }
   // Why the guest is gone, when it ended by itself.
   const std::optional<std::string>& guest_ended() const { return guest_ended_; }
   // Whether the backup may have a copy that it would activate: it was sent a checkpoint, and has
@@ -144,17 +162,22 @@ class PrimaryEngine {
   Epoch committed() const { return committed_; }
 
  private:
-  enum class Phase { kStart, kFirstCopy, kEpochs, kStopping, kEnded };
+  // kLastCommit: the guest stands still until its last epoch is committed.
+  // kHandOver: it still does, until the backup has said whether it takes it over.
+  enum class Phase { kStart, kFirstCopy, kEpochs, kLastCommit, kHandOver, kStopping, kEnded };
   struct InFlight {
     Epoch epoch;
     TimePoint resumed;
   };
 
+  TimePoint advance();
+  void take(const wire::Link::Event& event);
   void begin();
   TimePoint step_first_copy();
   TimePoint step_epoch();
   void begin_round();
   void begin_epoch();
+  void schedule_epoch();
   struct Sampled {
     Duration took;
     std::uint64_t refaults;  // see Costs::sampled()
@@ -172,6 +195,9 @@ class PrimaryEngine {
                            std::vector<std::uint32_t>* sizes = nullptr);
   std::vector<wire::Message> digest_memory(Epoch epoch);
   void commit(const wire::Commit& commit);
+  void hand_over();
+  void answer_to_hand_over(const wire::Outcome& outcome);
+  void let_run();
   void stop_protocol(const std::string& reason);
   std::uint64_t send(wire::Message message);
   // Drops from gfns, and closes up in data, the pages that are not present.
@@ -231,7 +257,9 @@ class PrimaryEngine {
   std::deque<InFlight> in_flight_;
   Epoch committed_ = 0;
   std::uint64_t verify_left_out_ = 0;
-  TimePoint stop_deadline_;
+  bool hand_over_wanted_ = false, handed_over_ = false;
+  std::optional<TimePoint> standing_since_;  // the guest, after its last checkpoint
+  TimePoint deadline_;                       // of the phases that have one
 };
 
 }  // namespace specrep::epoch

@@ -93,6 +93,8 @@ void Replica::dispatch(wire::Message message) {
       link_.send(std::move(stopped));
       return;
     }
+    case wire::Envelope::kHandOver:
+      return hand_over(message.envelope.hand_over().epoch());
     case wire::Envelope::kFailure:
       decide(State::kDiscard, wire::to_error(message.envelope.failure(), "the primary").what());
       return;
@@ -103,6 +105,16 @@ void Replica::dispatch(wire::Message message) {
 
 void Replica::stand_down(const std::string& reason) {
   if (state_ != State::kActivate) decide(State::kDiscard, reason);
+}
+
+void Replica::hand_over(Epoch epoch) {
+  if (state_ != State::kProtecting || epoch != committed_ || received_ != committed_ ||
+      versions_received_ != 0)
+    throw wire::ProtocolError("the primary handed the guest over as of epoch " +
+                              std::to_string(epoch) + ", which is not all that there is");
+  detected_ = clock_.now();
+  handed_over_ = true;
+  decide(State::kActivate, "the primary handed the guest over");
 }
 
 void Replica::lose(const std::string& reason, bool closed) {
@@ -124,7 +136,7 @@ void Replica::decide(State state, const std::string& reason) {
   pending_.clear();
   // A primary that only was silent would take the heartbeats that go on for a backup that is at
   // work, and wait for its Commit for ever.
-  if (state == State::kActivate)
+  if (state == State::kActivate && !handed_over_)
     link_.send(
         wire::failure(Error("it takes the guest over: " + reason,
                             "the guest runs there unless the log of this end says otherwise")));

@@ -37,6 +37,9 @@ struct ReplicaOptions {
 // means that a kernel over there is alive and only the process is gone: then the guardian is
 // given until heartbeat_timeout has passed since the link was last heard to say "stand down".
 //
+// A primary that hands its guest over waits until it is told what the caller made of the decision
+// to activate. It can be discarded all the same until then.
+//
 // Pages of an epoch that has no Checkpoint are never handed to the restorer.
 class Replica {
  public:
@@ -57,13 +60,16 @@ class Replica {
 
   State state() const { return state_; }
   bool decided() const { return state_ == State::kActivate || state_ == State::kDiscard; }
+  // The primary lives, and its guest stands still there.
+  bool handed_over() const { return handed_over_; }
   // Why it was decided so, or why the link counts as lost; for the operator.
   const std::string& reason() const { return reason_; }
   Epoch committed() const { return committed_; }
   std::uint64_t committed_pages() const { return committed_pages_; }  // of the last epoch
   std::size_t staged_pages() const { return stage_.pages(); }
   const std::optional<wire::Start>& guest() const { return start_; }
-  TimePoint detected() const { return detected_; }  // when the primary's loss was noticed
+  // When the primary's loss was noticed, or the guest was handed over.
+  TimePoint detected() const { return detected_; }
 
  private:
   void dispatch(wire::Message message);
@@ -73,6 +79,7 @@ class Replica {
   void check_staging() const;
   void commit_what_is_here();
   void digests(const wire::Message& message);
+  void hand_over(Epoch epoch);
   void lose(const std::string& reason, bool closed);
   void decide(State state, const std::string& reason);
 
@@ -84,6 +91,7 @@ class Replica {
 
   State state_ = State::kWaiting;
   std::string reason_;
+  bool handed_over_ = false;
   std::optional<wire::Start> start_;
   std::optional<wire::PageDecoder> decoder_;  // of the pages of all epochs but the first copy
   Stage stage_;

@@ -11,8 +11,6 @@
 #include "libspecrep/output/announcement.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/xen/domain.h"
-#include "libspecrep/xen/domain_config.h"
-#include "libspecrep/xen/handles.h"
 
 namespace specrep::xen {
 
@@ -51,6 +49,33 @@ std::vector<std::string> held_interfaces(std::uint32_t domid) {
   for (const std::string& interface : network_interfaces(domid))
     if (output::has_buffer(interface)) held.push_back(interface);
   return held;
+}
+
+UnheldInterfaces::UnheldInterfaces(std::uint32_t domid)
+    : domid_(domid), devices_(devices()), interfaces_(network_interfaces(domid)) {}
+
+std::vector<std::string> UnheldInterfaces::devices() const {
+  return store_.directory("/local/domain/0/backend/vif/" + std::to_string(domid_));
+}
+
+std::vector<std::string> UnheldInterfaces::look() {
+  constexpr unsigned kLooks = 10;  // after a change, until the interface is there
+  auto now = devices();
+  if (now != devices_) looks_left_ = kLooks;
+  devices_ = std::move(now);
+  if (looks_left_ > 0) {
+    --looks_left_;
+    interfaces_ = network_interfaces(domid_);
+  }
+  std::vector<std::string> unheld;
+  for (const std::string& interface : interfaces_) {
+    const unsigned index = if_nametoindex(interface.c_str());
+    if (index == 0 || output::has_buffer(interface)) continue;
+    if (std::find(told_.begin(), told_.end(), index) != told_.end()) continue;
+    told_.push_back(index);
+    unheld.push_back(interface);
+  }
+  return unheld;
 }
 
 bool open_output(std::uint32_t domid, const std::string& netbuf_script) {

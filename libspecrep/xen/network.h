@@ -6,6 +6,7 @@
 
 #include "libspecrep/guest/card_address.h"
 #include "libspecrep/xen/domain_config.h"
+#include "libspecrep/xen/handles.h"
 
 namespace specrep::xen {
 
@@ -16,6 +17,25 @@ std::vector<std::string> network_interfaces(std::uint32_t domid);
 // Those of them that have an output buffer (libspecrep/output): while no specrep-primary protects
 // the domain, what it sends there goes nowhere.
 std::vector<std::string> held_interfaces(std::uint32_t domid);
+
+// Finds interfaces of a protected domain that have no output buffer: those that were attached
+// since.
+class UnheldInterfaces {
+ public:
+  explicit UnheldInterfaces(std::uint32_t domid);
+  // Those that have appeared since the last call, each once. Cheap unless something has changed.
+  std::vector<std::string> look();
+
+ private:
+  std::vector<std::string> devices() const;
+
+  const std::uint32_t domid_;
+  Xenstore store_;
+  std::vector<std::string> devices_;     // as xenstore numbers them
+  std::vector<std::string> interfaces_;  // and as they are called
+  unsigned looks_left_ = 0;              // at their names
+  std::vector<unsigned> told_;           // indices in the kernel
+};
 
 // The hardware addresses of a domain's cards.
 std::vector<guest::Mac> card_addresses(std::uint32_t domid);

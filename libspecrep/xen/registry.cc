@@ -184,6 +184,15 @@ std::vector<Protection> list_protections() {
   return all;
 }
 
+std::optional<Protection> find_protection(const std::string& guest) {
+  std::optional<Protection> found;
+  for (const Protection& p : list_protections()) {
+    if (p.name != guest && p.uuid != guest && std::to_string(p.domid) != guest) continue;
+    if (!found || p.alive) found = p;
+  }
+  return found;
+}
+
 void remove_stale(const Protection& protection) {
   if (lock_held(protection.uuid)) return;  // somebody protects the guest again
   Xenstore().remove(folder_of(protection.uuid));

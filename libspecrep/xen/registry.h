@@ -52,6 +52,9 @@ class Registration {
 // All entries of this host, stale ones too, by name.
 std::vector<Protection> list_protections();
 
+// The entry of a guest that is named by name, id or uuid. A stale one counts only if no other fits.
+std::optional<Protection> find_protection(const std::string& guest);
+
 // Removes what a dead process left in xenstore.
 void remove_stale(const Protection& protection);
 

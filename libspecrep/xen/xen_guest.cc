@@ -427,4 +427,10 @@ void XenGuest::resume() {
   if (addresses_) addresses_->look();
 }
 
+void XenGuest::leave_stopped() {
+  stopped_ = false;
+  qmp_.reset();
+  for (const Mapped& mapped : std::exchange(mapped_, {})) unmap(mapped.pages, mapped.count);
+}
+
 }  // namespace specrep::xen

@@ -48,6 +48,8 @@ class XenGuest final : public guest::Guest {
   void follow_addresses();
 
   void resume() override;
+  // It runs on another host now, and is not resumed any more, whatever happens.
+  void leave_stopped();
 
  private:
   bool cooperative() const { return domain_.kind != wire::HVM; }

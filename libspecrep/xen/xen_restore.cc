@@ -319,7 +319,8 @@ replica::Comparison XenRestore::compare(const wire::DigestsView& digests) {
   return result;
 }
 
-void XenRestore::activate() {
+void XenRestore::complete() {
+  if (completed_) return;
   const SteadyClock clock;
   const TimePoint begun = clock.now();
   {
@@ -335,11 +336,20 @@ void XenRestore::activate() {
     const std::lock_guard lock(mutex_);
     check_alive();
   }
+  completed_ = true;
+  times_.load = loaded - begun;
+  times_.create = created - loaded;
+}
+
+void XenRestore::activate() {
+  complete();
+  const SteadyClock clock;
+  const TimePoint begun = clock.now();
   activated_ = true;
   if (libxl_domain_unpause(libxl_.get(), domid_, nullptr))
     throw Error("cannot start guest " + name_ + " (domain " + std::to_string(domid_) + ")",
                 "it is complete and paused: try `xl unpause " + std::to_string(domid_) + "`");
-  times_ = {loaded - begun, created - loaded, clock.now() - created};
+  times_.unpause = clock.now() - begun;
 }
 
 void XenRestore::tidy() noexcept {

@@ -41,6 +41,8 @@ class XenRestore final : public replica::Restorer {
   void apply(replica::CommittedEpoch epoch) override;
   replica::Comparison compare(const wire::DigestsView& digests) override;
   std::uint64_t queued_epochs() const override;
+  // All that activate() has to do but for letting the domain run: it can still be discarded.
+  void complete();
   void activate() override;
   void discard() noexcept override;
 
@@ -111,6 +113,7 @@ class XenRestore final : public replica::Restorer {
   std::thread feeder_;
   std::thread libxl_thread_;
   bool begun_ = false;
+  bool completed_ = false;
   bool activated_ = false;
   ActivationTimes times_;
 };

@@ -151,6 +151,10 @@ class Observer final : public epoch::PrimaryObserver {
     verified.push_back(result);
     this->left_out = left_out;
   }
+  void on_hand_over(Duration stopped) override { stood_still = stopped; }
+  void on_hand_over_failed(const Error& why) override { refusals.push_back(why.what()); }
+  std::optional<Duration> stood_still;
+  std::vector<std::string> refusals;
   std::vector<epoch::EpochReport> reports;
   std::vector<wire::Verified> verified;
   std::vector<std::uint64_t> missing;

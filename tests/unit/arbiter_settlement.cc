@@ -85,6 +85,20 @@ BOOST_AUTO_TEST_CASE(a_word_of_the_guardian_ends_the_wait_and_never_an_activatio
   BOOST_TEST((backup.step(kNow) == Backup::Step::kActivate));
 }
 
+BOOST_AUTO_TEST_CASE(an_operator_starts_a_copy_that_waits_and_none_that_is_discarded) {
+  for (const TieBreak tie_break : {kArbiter, kBackupYields}) {
+    Backup backup(tie_break);
+    BOOST_TEST((backup.step(kNow) != Backup::Step::kActivate));
+    backup.operator_said();
+    backup.stand_down("too late");
+    BOOST_TEST((backup.step(kNow) == Backup::Step::kActivate));
+    Backup discarded(tie_break);
+    discarded.stand_down("it lives");
+    discarded.operator_said();
+    BOOST_TEST((discarded.step(kNow) == Backup::Step::kDiscard));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(an_operator_who_does_not_wait_for_the_arbiter_leaves_the_guest_held) {
   Primary primary(kArbiter);
   primary.interrupted();

@@ -10,6 +10,18 @@ namespace specrep::sim {
 using namespace std::chrono_literals;
 using State = replica::Replica::State;
 
+wire::Link::Event failure_of_the_backup() {
+  wire::Link::Event event;
+  event.message = wire::failure(Error("no memory left"));
+  return event;
+}
+
+wire::Link::Event closed_link() {
+  wire::Link::Event event;
+  event.closed = "reset";
+  return event;
+}
+
 BOOST_AUTO_TEST_SUITE(protection)
 
 BOOST_AUTO_TEST_CASE(first_copy_brings_every_page_that_exists) {
@@ -211,18 +223,6 @@ struct Copying : World {
     engine.step();
   }
 };
-
-wire::Link::Event failure_of_the_backup() {
-  wire::Link::Event event;
-  event.message = wire::failure(Error("no memory left"));
-  return event;
-}
-
-wire::Link::Event closed_link() {
-  wire::Link::Event event;
-  event.closed = "reset";
-  return event;
-}
 
 BOOST_AUTO_TEST_CASE(a_backup_that_is_lost_in_the_first_copy_leaves_no_copy_behind) {
   {
@@ -554,6 +554,217 @@ BOOST_AUTO_TEST_CASE(a_checkpoint_that_names_other_disks_is_refused) {
 
 BOOST_AUTO_TEST_SUITE_END()
 
+BOOST_AUTO_TEST_SUITE(switchover)
+
+// A protected guest that is to be handed over.
+struct HandingOver : World {
+  explicit HandingOver(epoch::PrimaryOptions options = {}) : World(64, able(options)) {
+    run_until_committed(2);
+  }
+  static epoch::PrimaryOptions able(epoch::PrimaryOptions options) {
+    options.can_hand_over = true;
+    return options;
+  }
+  // Until the guest stands still and its last checkpoint is on its way.
+  void stop_guest() {
+    engine.request_hand_over();
+    while (!guest.stopped) {
+      clock.advance_to(engine.step());
+      primary_link.heartbeat();
+      backup_link.heartbeat();
+    }
+  }
+  void hand_over() {
+    stop_guest();
+    deliver();
+    BOOST_REQUIRE(replica.handed_over());
+    BOOST_TEST(!engine.ended());
+  }
+  void answer(wire::Outcome::Kind kind) {
+    wire::Message message;
+    message.envelope.mutable_outcome()->set_kind(kind);
+    backup_link.send(std::move(message));
+    deliver();
+  }
+};
+
+BOOST_AUTO_TEST_CASE(a_guest_that_is_handed_over_does_not_run_again_and_all_that_it_sent_is_out) {
+  HandingOver world;
+  world.guest.write(5, 1);
+  world.output.send(1);
+  world.run_until_committed(4);
+  world.guest.on_stop = [&] {
+    world.guest.write(6, 2);
+    world.output.send(2);
+  };
+  // On its way through dom0 when its epoch ended.
+  world.primary_link.on_send = [&](const wire::Message& message) {
+    if (message.envelope.has_checkpoint()) world.output.send(3);
+    if (message.envelope.has_hand_over())
+      BOOST_TEST(world.output.sent == (std::vector<int>{1, 2, 3}));
+  };
+  world.hand_over();
+  BOOST_TEST((world.replica.state() == State::kActivate));
+  BOOST_TEST(world.output.sent == (std::vector<int>{1, 2, 3}));
+  for (Gfn gfn = 0; gfn < 64; ++gfn)
+    BOOST_TEST(world.restorer.memory[gfn] == world.guest.page(gfn));
+  BOOST_TEST(world.observer.stood_still.has_value());
+  BOOST_TEST(!world.engine.handed_over());
+  world.answer(wire::Outcome::ACTIVATED);
+  BOOST_TEST(world.engine.ended());
+  BOOST_TEST(world.engine.handed_over());
+  BOOST_TEST(world.engine.copy_may_exist());
+  BOOST_TEST(world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(the_backup_is_told_to_take_over_when_it_has_all_writes_of_the_disks) {
+  HandingOver world;
+  world.disks.marks = {7};
+  world.stop_guest();
+  world.deliver();
+  BOOST_TEST(!world.replica.handed_over());
+  BOOST_TEST(world.guest.stopped);
+  world.copies.held = {7};
+  world.replica.step();
+  world.deliver();
+  BOOST_TEST(world.replica.handed_over());
+  BOOST_TEST((world.copies.committed == std::vector<std::uint64_t>{7}));
+}
+
+BOOST_AUTO_TEST_CASE(a_guest_whose_last_commit_does_not_come_runs_on_protected) {
+  HandingOver world;
+  world.stop_guest();
+  for (int i = 0; i < 5; ++i) {
+    BOOST_TEST(world.guest.stopped);
+    world.clock.advance(999ms);
+    world.primary_link.heartbeat();
+    world.backup_link.heartbeat();
+    world.engine.step();
+  }
+  BOOST_TEST(world.guest.stopped);
+  world.clock.advance(5ms);
+  world.engine.step();
+  BOOST_TEST(!world.guest.stopped);
+  BOOST_TEST(world.observer.refusals.size() == 1u);
+  // The commit comes after all, and does not hand it over.
+  world.output.send(3);
+  world.deliver();
+  BOOST_TEST(!world.replica.handed_over());
+  BOOST_TEST(world.output.sent.empty());
+  world.run_until_committed(world.observer.committed + 1);
+  BOOST_TEST(world.output.sent == std::vector<int>{3});
+  world.hand_over();
+}
+
+BOOST_AUTO_TEST_CASE(
+    a_backup_that_is_lost_before_or_after_it_is_told_leaves_the_guest_running_and_held) {
+  const std::vector<std::pair<const char*, std::function<void(HandingOver&)>>> losses = {
+      {"closed", [](HandingOver& world) { world.engine.handle(closed_link()); }},
+      {"failure", [](HandingOver& world) { world.engine.handle(failure_of_the_backup()); }},
+      {"silence",
+       [](HandingOver& world) {
+         world.clock.advance(1001ms);
+         world.engine.step();
+       }},
+  };
+  for (const bool told : {false, true}) {
+    for (const auto& [name, lose] : losses) {
+      BOOST_TEST_CONTEXT(name << (told ? ", told" : ", not told")) {
+        HandingOver world;
+        if (told)
+          world.hand_over();
+        else
+          world.stop_guest();
+        BOOST_CHECK_THROW(lose(world), Error);
+        BOOST_TEST(!world.guest.stopped);
+        BOOST_TEST(world.engine.copy_may_exist());
+        world.output.send(9);
+        world.deliver();
+        BOOST_TEST(world.output.sent.empty());
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_does_not_say_that_it_takes_over_counts_as_lost_after_20_s) {
+  HandingOver world;
+  world.hand_over();
+  const auto wait = [&](Duration duration) {
+    world.clock.advance(duration);
+    world.primary_link.heartbeat();
+    world.engine.step();
+  };
+  for (int s = 0; s < 19; ++s) wait(1s);
+  wait(999ms);
+  BOOST_TEST(world.guest.stopped);
+  BOOST_CHECK_THROW(wait(1ms), epoch::BackupLost);
+  BOOST_TEST(!world.guest.stopped);
+  BOOST_TEST(world.engine.copy_may_exist());
+}
+
+BOOST_AUTO_TEST_CASE(a_backup_that_does_not_take_over_leaves_the_guest_running_and_no_copy) {
+  HandingOver world;
+  world.hand_over();
+  BOOST_CHECK_THROW(world.answer(wire::Outcome::DISCARDED), Error);
+  BOOST_TEST(!world.guest.stopped);
+  BOOST_TEST(!world.engine.copy_may_exist());
+  BOOST_TEST(!world.engine.handed_over());
+}
+
+BOOST_AUTO_TEST_CASE(a_last_checkpoint_that_fails_leaves_the_guest_running) {
+  HandingOver world;
+  world.guest.fail_capture = true;
+  BOOST_CHECK_THROW(world.hand_over(), Error);
+  BOOST_TEST(!world.guest.stopped);
+}
+
+BOOST_AUTO_TEST_CASE(a_stop_goes_before_a_hand_over_until_the_backup_is_told) {
+  {
+    HandingOver world;
+    world.stop_guest();
+    world.engine.request_stop("enough");
+    BOOST_TEST(!world.guest.stopped);
+    world.deliver();
+    BOOST_TEST(world.engine.ended());
+    BOOST_TEST((world.replica.state() == State::kDiscard));
+  }
+  {
+    HandingOver world;
+    world.hand_over();
+    world.engine.request_stop("too late");
+    BOOST_TEST(world.guest.stopped);
+    world.answer(wire::Outcome::ACTIVATED);
+    BOOST_TEST(world.engine.handed_over());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_hand_over_that_cannot_be_is_refused_and_protection_goes_on) {
+  World old;
+  old.run_until_committed(2);
+  old.engine.request_hand_over();
+  old.run_until_committed(4);
+  BOOST_TEST(old.observer.refusals.size() == 1u);
+  BOOST_TEST(!old.guest.stopped);
+
+  World early(64, HandingOver::able({}));
+  early.engine.request_hand_over();
+  early.engine.step();
+  early.engine.request_hand_over();
+  early.run_until_committed(3);
+  BOOST_TEST(early.observer.refusals.size() == 2u);
+}
+
+BOOST_AUTO_TEST_CASE(an_answer_that_nobody_asked_for_breaks_the_protocol) {
+  HandingOver world;
+  BOOST_CHECK_THROW(world.answer(wire::Outcome::ACTIVATED), wire::ProtocolError);
+  HandingOver other;
+  other.hand_over();
+  BOOST_CHECK_THROW(other.answer(wire::Outcome::UNSPECIFIED), wire::ProtocolError);
+  BOOST_TEST(!other.guest.stopped);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
 BOOST_AUTO_TEST_SUITE(replica_alone)
 
 // A replica that is fed by hand.
@@ -590,6 +801,11 @@ struct Fed {
     header.set_pages(pages);
     header.set_hypervisor_bytes(3);
     message.payload.resize(state_bytes);
+    take(std::move(message));
+  }
+  void hand_over(Epoch epoch) {
+    wire::Message message;
+    message.envelope.mutable_hand_over()->set_epoch(epoch);
     take(std::move(message));
   }
   void checkpoint_with_addresses(int count, std::size_t mac_bytes, std::size_t ip_bytes) {
@@ -721,6 +937,17 @@ BOOST_AUTO_TEST_CASE(a_closed_link_without_a_word_activates_at_the_timeout) {
   BOOST_TEST((fed.replica.state() == State::kActivate));
 }
 
+BOOST_AUTO_TEST_CASE(a_guest_that_is_handed_over_is_activated_without_a_failure) {
+  Fed fed;
+  fed.start();
+  fed.checkpoint(1, 0);
+  fed.hand_over(1);
+  BOOST_TEST(fed.replica.handed_over());
+  BOOST_TEST((fed.replica.state() == State::kActivate));
+  // It waits for what its owner makes of that, and for no Failure.
+  BOOST_TEST(fed.answer()->envelope.has_commit());
+}
+
 BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
   const std::vector<std::pair<const char*, std::function<void(Fed&)>>> breaches = {
       {"pages before start", [](Fed& fed) { fed.page(0, 1, 1); }},
@@ -739,6 +966,12 @@ BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
        [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(65, 6, 4); }},
       {"a card's address cut short",
        [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(1, 5, 4); }},
+      {"handed over before start", [](Fed& fed) { fed.hand_over(0); }},
+      {"handed over before a commit", [](Fed& fed) { fed.start(), fed.hand_over(0); }},
+      {"handed over as of another epoch",
+       [](Fed& fed) { fed.start(), fed.checkpoint(1, 0), fed.hand_over(2); }},
+      {"handed over in an epoch",
+       [](Fed& fed) { fed.start(), fed.checkpoint(1, 0), fed.page(2, 1, 1), fed.hand_over(1); }},
       {"an address of no protocol",
        [](Fed& fed) { fed.start(), fed.checkpoint_with_addresses(1, 6, 15); }},
   };

@@ -23,6 +23,16 @@ PARTITION_TIMEOUT_MS = 2000
 CUT_TIMEOUT_MS = 1000
 KILL_TIMEOUT_MS = 3000
 
+# Halts specrep-primary again and again, until it is in the middle of a checkpoint.
+KILL_WHILE_STOPPED = r"""
+for i in $(seq 300); do
+  pkill -STOP -x specrep-primary
+  case $(xl list {guest}) in *ss-\ *) pkill -KILL -x specrep-primary; exit;; esac
+  pkill -CONT -x specrep-primary
+  sleep 0.0$((i % 10))
+done
+exit 1"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:

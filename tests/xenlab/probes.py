@@ -1,4 +1,4 @@
-"""Programs that measure on a host what specrep itself does not tell: probe/*.cc."""
+"""Programs that measure on a host what specrep itself does not tell, or make fail what never does: probe/*.cc."""
 
 import subprocess
 import tempfile
@@ -8,6 +8,7 @@ from common import HERE, run
 LIBRARIES = {
     "fault-cost": ["-lxenctrl"],
     "grant-writes": ["-lxenctrl", "-lxenforeignmemory"],
+    "refuse-resume": ["-shared", "-fPIC"],
     "stopwatch": ["-lxenctrl"],
     "stream-count": [],
 }

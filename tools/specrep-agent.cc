@@ -98,7 +98,8 @@ class Program {
       }
       hear();
       finish_deeds();
-      for (const pool::Action& action : agent_.step()) begin(action);
+      if (!blind_)
+        for (const pool::Action& action : agent_.step()) begin(action);
       tell();
     }
     manager_.stopping();
@@ -159,7 +160,9 @@ class Program {
       std::vector<pool::GuestSeen> guests = tools::look_at_host(libxl_);
       for (pool::GuestSeen& guest : guests) guest.backup = host_named(guest.backup);
       agent_.observe(std::move(guests));
+      blind_ = false;
     } catch (const Error& error) {
+      blind_ = true;
       complain(with_advice(error));
     }
     for (auto& [name, peer] : peers_) {
@@ -304,10 +307,10 @@ class Program {
                         {"backup", guest.backup},
                         {"state", guest.state},
                         {"waiting", guest.waiting}});
-    return {{"report", pool::to_json(agent_.report())},
-            {"config_trouble", config_trouble_},
-            {"hosts", hosts},
-            {"guests", guests}};
+    json status = {{"config_trouble", config_trouble_}, {"hosts", hosts}, {"guests", guests}};
+    // One that does not know what runs here is silent to the others.
+    if (!blind_) status["report"] = pool::to_json(agent_.report());
+    return status;
   }
 
   // Whether there is something to do before the end: only when the host is being shut down.
@@ -363,6 +366,7 @@ class Program {
   std::set<std::string> up_;
   std::list<std::unique_ptr<tools::Deed>> deeds_;
   std::optional<TimePoint> leaving_since_;
+  bool blind_ = true;  // what runs here could not be seen just now
 };
 
 }  // namespace

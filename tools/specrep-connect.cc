@@ -38,7 +38,10 @@ const pool::Host& find_host(const pool::Config& config, const std::string& name)
 int main(int argc, char** argv) {
   CLI::App app("Joins stdin, stdout and stderr to a service of another host of the pool.",
                "specrep-connect");
-  pool::ServiceRequest request{.in = 0, .out = 1, .err = dup(2)};
+  pool::ServiceRequest request;
+  request.in = STDIN_FILENO;
+  request.out = STDOUT_FILENO;
+  request.err = dup(STDERR_FILENO);
   std::string name, config_path = pool::kConfigPath;
   std::vector<std::string> service;
   app.add_option("HOST", name, "a host of the pool, by name or address")->required();

@@ -47,7 +47,8 @@ std::vector<pool::GuestSeen> look_at_host(const xen::Libxl& libxl) {
   for (int i = 0; i < count; ++i) {
     const libxl_dominfo& info = domains.get()[i];
     if (info.domid == 0 || info.dying) continue;
-    pool::GuestSeen guest{.uuid = uuid_of(info)};
+    pool::GuestSeen guest;
+    guest.uuid = uuid_of(info);
     const auto at = protections.find(guest.uuid);
     if (at != protections.end() && at->second.role == "primary") {
       guest.protection = at->second.state;

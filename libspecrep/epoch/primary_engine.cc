@@ -98,7 +98,6 @@ TimePoint PrimaryEngine::advance() {
       case Phase::kLastCommit:
         if (now >= deadline_) {
           let_run();
-          phase_ = Phase::kEpochs;
           schedule_epoch();
           observer_.on_hand_over_failed(
               Error("the backup did not commit the last checkpoint within 5 s", "try again later"));
@@ -192,6 +191,8 @@ void PrimaryEngine::let_run() {
   if (!standing_since_) return;
   standing_since_.reset();
   hand_over_wanted_ = false;
+  // A commit that still comes hands nothing over.
+  if (phase_ == Phase::kLastCommit || phase_ == Phase::kHandOver) phase_ = Phase::kEpochs;
   guest_.resume();
 }
 

@@ -44,7 +44,7 @@ enum class Fault {
   kWallClockSteps,
   kBackupStorageFails,
   kGuestDestroyed,
-  kOperatorProtectsAgain,  // while an old backup may still wait for an answer
+  kBackupHostCutOff,  // and the guest is protected again, while the old backup waits for an answer
 };
 constexpr std::size_t kFaults = 24;
 
@@ -118,7 +118,7 @@ class Run {
     if (!protection) return;
     const auto lose = [this](Host& host) {
       world_.cut_power(host);
-      later(100ms, 5s, [this, &host] { world_.give_power(host); });
+      if (random_.chance(0.5)) later(100ms, 5s, [this, &host] { world_.give_power(host); });
     };
     const auto calls = static_cast<unsigned>(random_.chance(0.3) ? 0 : random_.below(60));
     switch (fault) {
@@ -197,11 +197,17 @@ class Run {
         protection->note_harm();
         protection->machine.guest.ended = true;
         return world_.destroy(protection->machine);
-      case Fault::kOperatorProtectsAgain:
-        for (const Duration later : {0ms, 700ms, 1500ms})
-          world_.scheduler.after(later, [this] {
-            if (!world_.newest()->guardian->is_alive()) world_.protect();
-          });
+      case Fault::kBackupHostCutOff:
+        world_.log(protection->backup_host.name + " is cut off");
+        for (const Way way : {Way::kData, Way::kControl}) {
+          world_.network.set_cut(way, true);
+          later(1s, 2s, [this, way] { world_.network.set_cut(way, false); });
+        }
+        world_.network.set_cut(
+            protection->backup_host.number == 0 ? Way::kArbiter0 : Way::kArbiter1, true);
+        if (random_.chance(0.5)) world_.network.reset(Way::kControl);
+        for (Duration time = 1s; time < 4s; time += 250ms)
+          world_.scheduler.after(time, [this] { world_.protect(); });
         return;
     }
   }
@@ -221,6 +227,7 @@ class Run {
     if (due && !due->harmed && !world_.running())
       return world_.complain("the backup was well, and has not taken the guest over");
     world_.has_to_take_over = nullptr;
+    for (Host& host : world_.hosts) world_.give_power(host);
     world_.speak_as_operator();
     world_.run_for(1s);
   }

@@ -265,7 +265,9 @@ void World::give_power(Host& host) {
 void World::heal() {
   log("all is mended");
   arbiter_trouble = 0;
-  for (Host& host : hosts) give_power(host);
+  // One that is off may stay so until all is settled.
+  for (Host& host : hosts)
+    if (random.chance(0.5)) give_power(host);
   for (std::size_t way = 0; way < kWays; ++way) network.set_cut(static_cast<Way>(way), false);
   for (auto& storage : storages)
     if (storage) storage->failing = storage->failed = false;

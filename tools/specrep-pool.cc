@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
   const auto add = [&](const char* name, const char* what, auto work) -> CLI::App& {
     CLI::App& command = *app.add_subcommand(name, what);
     command.callback([&status, work] {
+      status = 0;
       if constexpr (std::is_void_v<decltype(work())>)
         work();
       else

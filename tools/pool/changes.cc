@@ -62,7 +62,8 @@ PoolChange::~PoolChange() {
 
 std::vector<std::string> PoolChange::put_in_force(const std::string& but) {
   edit_.set({"pool", ""}, "generation", std::to_string(before_.generation + 1));
-  const pool::Config after = pool::parse_config(edit_.text(), places_.config);
+  // Nothing has been changed when this throws.
+  const pool::Config after = pool::parse_config(edit_.text(), "pool.conf with this change");
   const std::string own = own_name(places_);
   const json message = {{"ask", "set-config"}, {"text", edit_.text()}};
   try {

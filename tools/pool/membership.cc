@@ -118,7 +118,7 @@ void init_pool(const PoolPlaces& places, const std::string& pool_name, const Hos
       pool::toml_text(make_uuid()) + "\nname = " + pool::toml_text(pool_name) +
       "\ngeneration = 1\n\n[ha]\nenabled = true\narbiter = \"none\"\n");
   edit.add_section("host", section_of(host));
-  pool::parse_config(edit.text(), places.config);  // what was given on the command line, too
+  pool::parse_config(edit.text(), "the new pool.conf");  // what the command line gave, too
 
   const std::string authority_key = pool::make_key();
   const std::string authority = pool::make_authority(authority_key, pool_name);

@@ -33,10 +33,12 @@ std::optional<std::uint64_t> number_behind(const std::string& text, const std::s
   return std::stoull(match[1]);
 }
 
-// Paging takes 8 KiB a MiB and 1 MiB a processor of the guest; its console, store and video memory
-// come to less than 16 MiB. See libxl__get_required_paging_memory() of Xen.
+// Paging takes 8 KiB for each MiB of the guest and 1 MiB for each processor, see
+// libxl__get_required_paging_memory() of Xen; the rest is for up to 8 processors and for video
+// memory.
 std::uint64_t with_overhead(std::uint64_t memory_mib) {
-  return memory_mib + memory_mib / 128 + 16 + 8;
+  constexpr std::uint64_t kProcessorsMib = 8, kDevicesMib = 16;
+  return memory_mib + memory_mib / 128 + kProcessorsMib + kDevicesMib;
 }
 
 // `memory = 512` of an xl configuration; a later line counts.
@@ -48,6 +50,24 @@ std::string value_in(const std::string& config, const std::string& key) {
   for (std::string text; std::getline(lines, text);)
     if (std::regex_search(text, match, line)) value = match[1];
   return value;
+}
+
+// The address from which packets to a host leave; empty if it has none.
+std::string address_towards(const std::string& host) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_DGRAM;
+  if (host.empty() || getaddrinfo(host.c_str(), "9", &hints, &found) != 0) return {};
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> all(found, freeaddrinfo);
+  const int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  char text[NI_MAXHOST] = "";
+  const bool known = fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
+                     getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
+                     getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof text,
+                                 nullptr, 0, NI_NUMERICHOST) == 0;
+  if (fd >= 0) close(fd);
+  return known ? text : "";
 }
 
 std::uint64_t number(const std::string& text) {
@@ -87,26 +107,12 @@ std::string host_name() {
 }
 
 std::string own_address(const std::string& other) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_DGRAM;
-  const std::string to = other.empty() ? kSomewhere : other;
-  std::string address;
-  if (getaddrinfo(to.c_str(), "9", &hints, &found) == 0) {
-    const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> all(found, freeaddrinfo);
-    const int fd = socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    sockaddr_storage own{};
-    socklen_t size = sizeof own;
-    char text[NI_MAXHOST];
-    if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) == 0 &&
-        getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
-        getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof text, nullptr, 0,
-                    NI_NUMERICHOST) == 0)
-      address = text;
-    if (fd >= 0) close(fd);
+  // What ssh calls the other host may be no name to anybody else.
+  for (const std::string& to : {other, std::string(kSomewhere)}) {
+    const std::string address = address_towards(to);
+    if (!address.empty() && !address.starts_with("127.") && address != "::1") return address;
   }
-  if (address.empty() || address.starts_with("127.") || address == "::1")
-    throw Error("the address at which other hosts reach this one is not clear", "give --address");
-  return address;
+  throw Error("the address at which other hosts reach this one is not clear", "give --address");
 }
 
 std::uint64_t memory_for_guests_mib() {

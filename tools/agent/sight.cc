@@ -67,7 +67,7 @@ std::vector<pool::GuestSeen> look_at_host(const xen::Libxl& libxl) {
   // Copies for which there is no domain yet.
   for (const auto& [uuid, p] : protections)
     if (p.role == "backup" &&
-        std::none_of(guests.begin(), guests.end(), [&](const auto& g) { return g.uuid == uuid; }))
+        std::none_of(guests.begin(), guests.end(), [&id = uuid](const auto& g) { return g.uuid == id; }))
       guests.push_back({uuid, State::kArrives, {}, {}});
   return guests;
 }

@@ -1,5 +1,6 @@
 """Moves a protected guest to the other host on purpose, under traffic, and checks from outside that nothing is lost."""
 
+import contextlib
 import dataclasses
 import json
 import random
@@ -37,13 +38,20 @@ def failover_command(lab, host, words=""):
     return lab.ssh(host, f"xl remus-spec-failover {words} {lab.guest}", timeout=COMMAND_MAX_S, check=False)
 
 
-def switch_over(lab, host, options):
-    """Protects the guest on a host, and moves it to the other one at a random moment. Asserts that clients only wait."""
+def switch_over(lab, host, options, watch=lambda: None):
+    """Protects the guest on a host, and moves it to the other one at a random moment. Asserts that clients only wait.
+
+    `watch` is called when it is protected.
+    """
     other = 3 - host
     address = lab.GUEST_ADDRESSES[lab.guest]
-    with (lab.Counter(address, interval_ms=20) as counter, Once(lab.network, address, lab.folder / "once.log") as once,
-          lab.protect(options, host=host) as protection):
+    with contextlib.ExitStack() as stack:
+        protection = stack.enter_context(lab.protect(options, host=host))
         protection.wait_until_protected(PROTECTED_S)
+        # Only now: an emulated host has little to spare while it copies a guest.
+        counter = stack.enter_context(lab.Counter(address, interval_ms=20))
+        once = stack.enter_context(Once(lab.network, address, lab.folder / "once.log"))
+        watch()
         counter.wait_for_answer(GOING_S)
         time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
         lab.ssh(other, f"rm -f /var/log/specrep/{lab.guest}.failover.json")

@@ -1,6 +1,7 @@
 """A network card that a guest gets while it is protected is not held back, and a warning says so."""
 
 GUEST = "pvh"
+ON_REQUEST = True
 NOTICED_S = 60
 
 

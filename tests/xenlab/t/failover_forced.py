@@ -5,6 +5,7 @@ from explain import wait_for_failover
 from switchover import failover_command
 
 GUEST = "pvh"
+ON_REQUEST = True
 LOST_S = 60
 
 

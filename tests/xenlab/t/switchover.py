@@ -1,23 +1,25 @@
 """A planned switchover takes a guest to the other host and back: clients only wait, and no reply is lost or repeated."""
 
+import contextlib
+
 from switchover import failover_command, switch_over
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = True
 OPTIONS = "-i 200 --timeout 3000"
 
 
 def run(lab):
     refused = failover_command(lab, 1)
     assert refused.returncode == 1 and f"{lab.guest} is not protected" in refused.stderr, refused
-    with lab.Witness() as witness:
-        assert witness.wait_for_replies(60) == []
-        with lab.Observer() as observer:
-            there = switch_over(lab, 1, OPTIONS)
-            assert witness.wait_for_replies(60) == []
-            observer.check_one_speaker(2)
-        witness.check()
-        back = switch_over(lab, 2, OPTIONS)
+    with contextlib.ExitStack() as stack:
+        watching = []
+        there = switch_over(lab, 1, OPTIONS, lambda: watching.extend(
+            stack.enter_context(start()) for start in (lab.Witness, lab.Observer)))
+        witness, observer = watching
+        observer.check_one_speaker(2)
         assert witness.wait_for_replies(60) == []
         witness.check()
+    back = switch_over(lab, 2, OPTIONS)
     assert there.lost == back.lost == [], f"{there}; {back}"
     print(f"to host 2: {there}; back: {back}")

@@ -14,6 +14,7 @@
 
 #include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -24,6 +25,7 @@
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/disk/link_copies.h"
+#include "libspecrep/guest/name.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/fd_channel.h"
 #include "libspecrep/wire/tls_link.h"
@@ -331,6 +333,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   const SteadyClock clock;
   const auto interval = std::chrono::milliseconds(setup.protect.heartbeat_interval_ms());
   const std::string name = setup.survey.guest_name();
+  guest::check_name(name);
 
   wire::PreSharedKey key{};
   if (setup.protect.pre_shared_key().size() != key.size())
@@ -383,8 +386,11 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   xen::XenRestore restore(
       std::filesystem::read_symlink("/proc/self/exe").replace_filename("vif-bridge"));
   replica::ReplicaOptions options;
+  options.guest_name = name;
+  options.guest_uuid = setup.survey.guest_uuid();
   options.heartbeat_timeout = std::chrono::milliseconds(setup.protect.heartbeat_timeout_ms());
-  options.staging_bytes_max = setup.survey.staging_bytes_max();
+  options.staging_bytes_max =
+      std::min<std::uint64_t>(setup.survey.staging_bytes_max(), options.staging_bytes_max);
   replica::Replica replica(*link, restore, *copies, clock, options);
   TimePoint published{};
   double detected_unix_s = 0;

@@ -145,6 +145,8 @@ void Replica::decide(State state, const std::string& reason) {
 void Replica::start(wire::Message message) {
   if (state_ != State::kWaiting) throw wire::ProtocolError("the primary sent Start twice");
   start_ = message.envelope.start();
+  if (start_->guest_name() != options_.guest_name || start_->guest_uuid() != options_.guest_uuid)
+    throw wire::ProtocolError("the primary sent another guest than the one that was agreed upon");
   // Xen's own limit on guest frames (physical addresses of 52 bits).
   constexpr Gfn kGfnCountMax = Gfn{1} << 40;
   if (start_->gfn_count() == 0 || start_->gfn_count() > kGfnCountMax)

@@ -15,6 +15,9 @@
 namespace specrep::replica {
 
 struct ReplicaOptions {
+  // The guest that was agreed upon before; a Start of another is refused.
+  std::string guest_name{};
+  std::string guest_uuid{};  // 16 bytes
   // The primary counts as dead when nothing, heartbeats included, came from it for this long.
   Duration heartbeat_timeout = std::chrono::milliseconds(1000);
   // Memory for pages that are not committed; an epoch that needs more ends protection.

@@ -11,6 +11,7 @@
 
 #include "libspecrep/disk/record.h"
 #include "libspecrep/error.h"
+#include "libspecrep/guest/name.h"
 #include "libspecrep/xen/cpu_policy.h"
 #include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/domain_config.h"
@@ -61,6 +62,14 @@ void check_kind(const Guest& guest, Findings& findings) {
       return findings.problem(
           subject, "PV: its writes can only be logged with shadow paging, which Xen is giving up",
           "make it a PVH guest: type=\"pvh\" in its configuration");
+  }
+}
+
+void check_name(const Guest& guest, Findings& findings) {
+  try {
+    guest::check_name(guest.domain.name);
+  } catch (const Error& error) {
+    findings.problem("guest name", error.what(), error.advice());
   }
 }
 
@@ -278,6 +287,7 @@ std::vector<wire::Finding> survey_guest(const Domain& domain, const SurveyOption
   Findings findings;
   check_kind(guest, findings);
   if (domain.domid == 0) return findings.take();
+  check_name(guest, findings);
   guest.config.parse(libxl, domain_config_json(libxl, domain.domid));
   check_run_state(guest, findings);
   check_suspend(guest, findings);

@@ -6,6 +6,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr const char* kGuestName = "web1";
 // xl-plugin/guardian.cc and far_failure.h.
 constexpr Duration kFarSideGrace = 3s;
 constexpr Duration kStopMax = 30s;
@@ -166,7 +167,7 @@ PrimaryProcess::PrimaryProcess(Protection& protection) : protection_(protection)
   }
   disks_ = std::make_unique<DiskCalls>(*this, *disk_);
   epoch::PrimaryOptions options;
-  options.guest_name = "web1";
+  options.guest_name = kGuestName;
   options.epoch.length = settings.epoch;
   options.policy = {settings.policy};
   options.heartbeat_timeout = settings.timeout;
@@ -499,6 +500,7 @@ BackupProcess::BackupProcess(Protection& protection) : protection_(protection) {
     copies_ = std::make_unique<replica::NoDiskCopies>();
   }
   replica::ReplicaOptions options;
+  options.guest_name = kGuestName;
   options.heartbeat_timeout = settings.timeout;
   options.staging_bytes_max = settings.staging_bytes_max;
   replica_ = std::make_unique<replica::Replica>(*link_, *calls_, *copies_,

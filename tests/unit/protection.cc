@@ -360,7 +360,7 @@ BOOST_AUTO_TEST_CASE(destroying_the_engine_turns_the_dirty_log_off) {
   {
     output::NoBuffer output;
     disk::NoDisks disks;
-    epoch::PrimaryEngine engine(guest, link, output, disks, clock, World::with_name({}), observer);
+    epoch::PrimaryEngine engine(guest, link, output, disks, clock, World::with_name(epoch::PrimaryOptions{}), observer);
     engine.step();
     BOOST_TEST(guest.logging);
   }
@@ -771,7 +771,7 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 struct Fed {
   static constexpr std::uint32_t kCachePages = 8;
 
-  explicit Fed(replica::ReplicaOptions options = {})
+  explicit Fed(replica::ReplicaOptions options = {.guest_name = "g"})
       : replica(link, restorer, copies, clock, options) {
     Link::join(link, primary);
   }
@@ -782,10 +782,11 @@ struct Fed {
     link.heartbeat();
     replica.handle(std::move(event));
   }
-  void start(Gfn gfn_count = 16) {
+  void start(Gfn gfn_count = 16, const std::string& name = "g", const std::string& uuid = "") {
     wire::Message message;
     message.envelope.mutable_start()->set_cache_pages(kCachePages);
-    message.envelope.mutable_start()->set_guest_name("g");
+    message.envelope.mutable_start()->set_guest_name(name);
+    message.envelope.mutable_start()->set_guest_uuid(uuid);
     message.envelope.mutable_start()->set_gfn_count(gfn_count);
     message.payload = {std::byte{'P'}};
     take(std::move(message));
@@ -875,7 +876,7 @@ BOOST_AUTO_TEST_CASE(a_page_that_did_not_change_counts_and_is_not_staged) {
 }
 
 BOOST_AUTO_TEST_CASE(a_page_cache_that_is_too_large_is_refused) {
-  Fed fed({.delta_cache_bytes_max = (Fed::kCachePages - 1) * kPageBytes});
+  Fed fed({.guest_name = "g", .delta_cache_bytes_max = (Fed::kCachePages - 1) * kPageBytes});
   BOOST_CHECK_THROW(fed.start(), Error);
   BOOST_TEST(!fed.restorer.begun);
   BOOST_TEST(!fed.answer()->envelope.failure().advice().empty());
@@ -953,6 +954,8 @@ BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
       {"pages before start", [](Fed& fed) { fed.page(0, 1, 1); }},
       {"checkpoint before start", [](Fed& fed) { fed.checkpoint(1, 0); }},
       {"start twice", [](Fed& fed) { fed.start(), fed.start(); }},
+      {"another guest's name", [](Fed& fed) { fed.start(16, "h"); }},
+      {"another guest's uuid", [](Fed& fed) { fed.start(16, "g", std::string(16, 'u')); }},
       {"no frames", [](Fed& fed) { fed.start(0); }},
       {"frame out of bounds", [](Fed& fed) { fed.start(16), fed.page(1, 16, 1); }},
       {"an epoch skipped", [](Fed& fed) { fed.start(), fed.checkpoint(2, 0); }},
@@ -987,7 +990,7 @@ BOOST_AUTO_TEST_CASE(what_breaks_the_protocol_is_refused_and_the_primary_told) {
 }
 
 BOOST_AUTO_TEST_CASE(staging_is_bounded) {
-  Fed fed({.staging_bytes_max = 2 << 20});
+  Fed fed({.guest_name = "g", .staging_bytes_max = 2 << 20});
   fed.start(4096);
   const auto fill = [&] {
     for (Gfn gfn = 0; gfn < 4096; ++gfn) fed.page(1, gfn, 1);

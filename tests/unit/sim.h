@@ -98,12 +98,13 @@ struct World {
                  replica::ReplicaOptions replica_options = {})
       : guest(clock, pages),
         engine(guest, primary_link, output, disks, clock, with_name(options), observer),
-        replica(backup_link, restorer, copies, clock, replica_options) {
+        replica(backup_link, restorer, copies, clock, with_name(replica_options)) {
     Link::join(primary_link, backup_link);
     output.guest_stopped = [this] { return guest.stopped; };
   }
 
-  static epoch::PrimaryOptions with_name(epoch::PrimaryOptions options) {
+  template <typename Options>
+  static Options with_name(Options options) {
     options.guest_name = "g";
     return options;
   }

@@ -205,6 +205,8 @@ BOOST_AUTO_TEST_CASE(more_connections_than_anybody_needs_are_refused) {
   BOOST_CHECK_NO_THROW(ControlClient{places}.ask());
 }
 
+#ifndef SPECREP_SANITIZED  // nbdkit, which is not, cannot load a plugin that is
+
 // nbdkit with the plugin, as specrep-diskd starts it.
 struct Nbdkit {
   explicit Nbdkit(const std::string& path) {
@@ -318,6 +320,8 @@ BOOST_AUTO_TEST_CASE(a_copy_is_not_served) {
     BOOST_TEST(nbdkit.status != 0);
   }
 }
+
+#endif
 
 BOOST_AUTO_TEST_SUITE_END()
 

@@ -5,8 +5,8 @@
 // SIGUSR1 starts a copy that is kept although its primary is lost: the operator's word.
 //
 // Once it protects, it outlives the ssh session: what it has to say goes to
-// /var/log/specrep/NAME.log, and after a failover a record of it to
-// /var/log/specrep/NAME.failover.json.
+// /var/log/specrep/NAME.log, and what happens to its copy to the guest's event log (see
+// tools/event_log.h).
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,9 +15,9 @@
 #include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -35,6 +35,7 @@
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/survey.h"
 #include "libspecrep/xen/xen_restore.h"
+#include "tools/event_log.h"
 #include "tools/log.h"
 #include "tools/signals.h"
 
@@ -44,7 +45,6 @@ using namespace specrep;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-constexpr const char* kLogDirectory = "/var/log/specrep";
 // How long the operator's side may take between two messages of the set-up.
 constexpr Duration kSetUpTimeout = 60s;
 constexpr Duration kConnectTimeout = 30s;
@@ -52,20 +52,17 @@ constexpr Duration kConnectTimeout = 30s;
 // back.
 constexpr Duration kDiskConnectTimeout = 5min;
 constexpr Duration kPublishInterval = 1s;
+constexpr Duration kFiguresInterval = 10s;
 constexpr Duration kArbiterTimeout = 2s;
 // What a primary may ask this host to keep of one disk.
 constexpr std::uint64_t kDiskStagingBytesMax = std::uint64_t{1} << 30;
-
-double unix_seconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 // stdout and stderr of this process, and of all that libxl starts, to the guest's log: the ssh
 // session may go away at any time, and a hotplug script that writes into a broken pipe dies.
 // The control channel stays on descriptors of its own.
 void detach(const std::string& guest_name) {
-  mkdir(kLogDirectory, 0700);
-  const std::string path = std::string(kLogDirectory) + "/" + guest_name + ".log";
+  mkdir(tools::kLogFolder, 0700);
+  const std::string path = std::string(tools::kLogFolder) + "/" + guest_name + ".log";
   const int log = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (log < 0) throw Error("cannot open " + path, "is /var/log writable?");
   dup2(log, STDOUT_FILENO);
@@ -78,7 +75,7 @@ void detach(const std::string& guest_name) {
 // The control channel once protection runs: hears "stand down" on a thread of its own.
 class Control {
  public:
-  explicit Control(wire::FdChannel& channel) : channel_(channel) {}
+  Control(wire::FdChannel& channel, tools::EventLog& events) : channel_(channel), events_(events) {}
 
   // Calls on_stand_down when the guardian says so; ends silently when ssh does.
   void listen(std::function<void(std::string)> on_stand_down) {
@@ -94,9 +91,10 @@ class Control {
     }).detach();
   }
 
-  // To the operator, if still there.
+  // To the operator, if still there, and to the logs.
   void notice(const std::string& text) {
     spdlog::info(text);
+    events_.add({{"event", "notice"}, {"what", text}});
     wire::Message message;
     message.envelope.mutable_notice()->set_text(text);
     send(std::move(message));
@@ -112,6 +110,7 @@ class Control {
 
  private:
   wire::FdChannel& channel_;
+  tools::EventLog& events_;
   std::mutex mutex_;
 };
 
@@ -121,15 +120,16 @@ wire::Message expect(wire::FdChannel& channel) {
   return std::move(*message);
 }
 
-void publish(xen::Registration& registration, const replica::Replica& replica,
-             const xen::XenRestore& restore, const std::string& state) {
-  registration.update(state, restore.domid().value_or(0),
-                      {{"epoch", replica.committed() + 1},
-                       {"committed_epoch", replica.committed()},
-                       {"pages_per_epoch", replica.committed_pages()},
-                       {"staged_pages", replica.staged_pages()},
-                       {"lag_epochs", restore.queued_epochs()},
-                       {"last_event", to_string(replica.state())}});
+// What this side knows of the protection, as of now.
+json status(const replica::Replica& replica, const xen::XenRestore& restore,
+            double state_since_unix_s) {
+  return {{"epoch", replica.committed() + 1},
+          {"committed_epoch", replica.committed()},
+          {"pages_per_epoch", replica.committed_pages()},
+          {"staged_pages", replica.staged_pages()},
+          {"lag_epochs", restore.queued_epochs()},
+          {"last_event", to_string(replica.state())},
+          {"last_event_unix_s", std::round(state_since_unix_s)}};
 }
 
 wire::Message outcome(wire::Outcome::Kind kind) {
@@ -214,7 +214,7 @@ Completed complete(xen::XenRestore& restore, disk::LinkCopies& copies) {
   Completed completed;
   // Before the restored domain asks for them.
   completed.dropped_writes = copies.activate();
-  completed.disks_unix_s = unix_seconds();
+  completed.disks_unix_s = tools::unix_now();
   restore.complete();
   return completed;
 }
@@ -224,23 +224,24 @@ Completed complete(xen::XenRestore& restore, disk::LinkCopies& copies) {
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
                         disk::LinkCopies& copies, std::optional<Completed> completed,
                         TimePoint last_heard, double detected_unix_s, double decided_unix_s,
-                        Control& control) {
+                        Control& control, tools::EventLog& events) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
   if (!completed) completed = complete(restore, copies);
   restore.activate();
-  const double running_unix_s = unix_seconds();
+  const double running_unix_s = tools::unix_now();
   unsigned announced = 0;
   try {
     announced = xen::announce(restore.config(), restore.addresses());
   } catch (const Error& error) {
     spdlog::warn(error.what());
   }
-  const double announced_unix_s = unix_seconds();
+  const double announced_unix_s = tools::unix_now();
   restore.tidy();
   const auto& times = restore.activation_times();
-  const json record = {{"guest", guest.guest_name()},
+  const json record = {{"event", "failover"},
+                       {"guest", guest.guest_name()},
                        {"domid", *restore.domid()},
                        {"reason", replica.reason()},
                        {"epoch", replica.committed()},
@@ -256,8 +257,7 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                        {"load_ms", milliseconds(times.load)},
                        {"create_ms", milliseconds(times.create)},
                        {"unpause_ms", milliseconds(times.unpause)}};
-  std::ofstream(std::string(kLogDirectory) + "/" + guest.guest_name() + ".failover.json")
-      << record.dump(2) << '\n';
+  events.add(record);
   control.notice("guest " + guest.guest_name() + " runs here, " +
                  std::to_string(static_cast<int>((running_unix_s - detected_unix_s) * 1000)) +
                  (replica.handed_over() ? " ms after it was handed over"
@@ -372,7 +372,9 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   }
   detach(name);
   spdlog::info("keeping a copy of guest {} of {}", name, protection.peer);
-  Control control(channel);
+  tools::EventLog events(name, "backup");
+  events.add({{"event", "started"}, {"peer", protection.peer}});
+  Control control(channel, events);
   auto& stand_down = *new StandDown;  // the control thread may outlive everything here
 
   auto link = listener.accept(interval, kConnectTimeout);
@@ -392,8 +394,9 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   options.staging_bytes_max =
       std::min<std::uint64_t>(setup.survey.staging_bytes_max(), options.staging_bytes_max);
   replica::Replica replica(*link, restore, *copies, clock, options);
-  TimePoint published{};
-  double detected_unix_s = 0;
+  TimePoint published{}, figured{};
+  auto state = replica::Replica::State::kWaiting;
+  double state_since_unix_s = tools::unix_now(), detected_unix_s = 0;
   TimePoint last_heard = clock.now();
   try {
     while (!replica.decided()) {
@@ -403,17 +406,31 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
       const TimePoint next = replica.step();
       if (!replica.decided()) replica.handle(link->wait(next));
       last_heard = link->last_heard();
-      if (clock.now() - published > kPublishInterval) {
-        published = clock.now();
-        publish(*registration, replica, restore, to_string(replica.state()));
+      const TimePoint now = clock.now();
+      if (!replica.decided() && replica.state() != state) {
+        state = replica.state();
+        state_since_unix_s = tools::unix_now();
+        events.add({{"event", to_string(state)}, {"what", replica.reason()}});
+      }
+      if (now - published > kPublishInterval) {
+        published = now;
+        registration->update(to_string(state), restore.domid().value_or(0),
+                             status(replica, restore, state_since_unix_s));
+      }
+      if (now - figured > kFiguresInterval) {
+        figured = now;
+        json figures = status(replica, restore, state_since_unix_s);
+        figures["event"] = "figures";
+        events.add(std::move(figures));
       }
     }
-    detected_unix_s = unix_seconds();
+    detected_unix_s = tools::unix_now();
   } catch (const Error& error) {
     control.notice(std::string("protection of guest ") + name + " ended: " + error.what());
     control.send(outcome(wire::Outcome::DISCARDED));
     restore.discard();
     settle_disks(*copies);
+    events.add({{"event", "discarded"}, {"what", error.what()}});
     throw;
   }
   signals.set_link(nullptr);
@@ -438,6 +455,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   } else if (!discard) {
     signals.take_failover();  // one that came too early
     registration->update("primary-lost", restore.domid().value_or(0), {{"can_be_forced", true}});
+    events.add({{"event", "primary-lost"}, {"what", why}});
   }
   if (!discard)
     discard = !may_take_over(setup.protect, handed_over, arbiter.get(), registered_uuid, stand_down,
@@ -454,18 +472,20 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     restore.discard();
     settle_disks(*copies);
     spdlog::info("discarded the copy of guest {}: {}", name, why);
+    events.add({{"event", "discarded"}, {"what", why}});
     return 0;
   }
-  const double decided_unix_s = unix_seconds();
+  const double decided_unix_s = tools::unix_now();
   // First: a copy of which the primary may have been told is never cleared away.
   registration->update("activating", restore.domid().value_or(0), json::object());
   tell(wire::Outcome::ACTIVATED);
   std::uint32_t domid = 0;
   try {
     domid = fail_over(replica, restore, *copies, completed, last_heard, detected_unix_s,
-                      decided_unix_s, control);
+                      decided_unix_s, control, events);
   } catch (const Error& error) {
     // Not left to run(), which says nothing to a primary that is gone.
+    events.add({{"event", "activation-failed"}, {"what", error.what()}});
     control.notice("guest " + name + " could not be activated: " + error.what() +
                    (error.advice().empty() ? "" : "; " + error.advice()));
     return 1;

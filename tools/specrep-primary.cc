@@ -10,6 +10,7 @@
 //   {"event":"ended","reason":"stopped|guest-ended|backup-lost|error","what":…,"advice":…,
 //    "copy_may_exist":BOOL,"summary":{…}}
 //   {"event":"warning","what":…,"advice":…}
+//   {"event":"figures",…}  now and then, see tools/figures.h
 //   {"event":"handing-over","stopped_ms":T}: the backup is told to take the guest over
 //   {"event":"hand-over-failed","what":…,"advice":…}: it is protected as before
 // The reason of "ended" is "handed-over" when the backup has taken it over: only then the guest
@@ -38,6 +39,8 @@
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/watchdog.h"
 #include "libspecrep/xen/xen_guest.h"
+#include "tools/event_log.h"
+#include "tools/figures.h"
 #include "tools/log.h"
 #include "tools/signals.h"
 
@@ -50,7 +53,12 @@ using nlohmann::json;
 constexpr int kConfigFd = 3;
 // xenstore is not for counters that change with every epoch: a write wakes every watcher.
 constexpr Duration kPublishInterval = 1s;
+// xenstore takes 4096 in one message. Only texts, of why a hand-over failed, could make it so long.
+constexpr std::size_t kStatusBytesMax = 3900;
 constexpr Duration kProgressInterval = 250ms;
+// Between two lines of figures for the event log: a sixtieth of the time since the start, so that
+// a short protection has enough of them for a picture, and a long one does not fill the disk.
+constexpr Duration kFiguresMin = 1s, kFiguresMax = 10s;
 constexpr Duration kConnectTimeout = 10s;
 // How soon it is noticed that the guest has got another network card.
 constexpr Duration kInterfacesInterval = 1s;
@@ -80,22 +88,6 @@ void emit(const json& line) {
   std::fflush(stdout);
 }
 
-// Sum, mean and largest of a figure that each epoch has.
-struct Figure {
-  void add(double value) {
-    sum += value;
-    last = value;
-    max = std::max(max, value);
-    ++count;
-  }
-  double mean() const { return count ? sum / static_cast<double>(count) : 0; }
-  double sum = 0, last = 0, max = 0;
-  std::uint64_t count = 0;
-};
-
-// To four digits behind the point, so that a share keeps as many as people read.
-double rounded(double value) { return std::round(value * 1e4) / 1e4; }
-
 // Keeps the counters, and tells them to the operator and to xenstore.
 class Reporter final : public epoch::PrimaryObserver {
  public:
@@ -106,7 +98,10 @@ class Reporter final : public epoch::PrimaryObserver {
         domid_(domid),
         network_(network),
         can_hand_over_(can_hand_over),
-        started_(clock.now()) {}
+        started_(clock.now()),
+        figures_(started_) {
+    happened("starting");
+  }
 
   void on_first_copy(unsigned round, std::uint64_t done, std::uint64_t total,
                      std::uint64_t bytes) override {
@@ -118,7 +113,8 @@ class Reporter final : public epoch::PrimaryObserver {
           {"pages_done", done},
           {"pages_total", total},
           {"bytes", bytes}});
-    last_event_ = "first copy, round " + std::to_string(round);
+    figures_.first_copy(bytes);
+    happened("first copy, round " + std::to_string(round));
     publish("first-copy");
   }
 
@@ -130,32 +126,17 @@ class Reporter final : public epoch::PrimaryObserver {
           {"phase", "disks"},
           {"bytes_done", disk_bytes_ - missing_bytes},
           {"bytes_total", disk_bytes_}});
-    last_event_ = "first copy, disks";
+    happened("first copy, disks");
     publish("first-copy");
   }
 
   void on_checkpoint(const epoch::EpochReport& report) override {
     if (report.epoch == 1) return;  // the end of the first copy, not an epoch like others
-    written_.add(static_cast<double>(report.written_pages));
-    residual_pages_.add(static_cast<double>(report.residual_pages));
-    residual_bytes_.add(static_cast<double>(report.residual_bytes));
-    speculative_pages_.add(static_cast<double>(report.speculative_pages));
-    speculative_bytes_.add(static_cast<double>(report.speculative_bytes));
-    wasted_pages_.add(static_cast<double>(report.wasted_pages));
-    wasted_bytes_.add(static_cast<double>(report.wasted_bytes));
-    bytes_.add(static_cast<double>(report.wire_bytes()));
-    samples_.add(report.samples);
-    sampling_ms_.add(milliseconds(report.sampling));
-    codecs_ += report.codecs;
-    length_ms_.add(milliseconds(report.length));
-    pause_ms_.add(milliseconds(report.paused() - report.verify));
-    suspend_ms_.add(milliseconds(report.suspend));
-    capture_memory_ms_.add(milliseconds(report.capture_memory));
-    capture_state_ms_.add(milliseconds(report.capture_state));
-    resume_ms_.add(milliseconds(report.resume));
+    figures_.checkpoint(report);
     epoch_ = report.epoch;
     if (network_ && network_->fill_max() > epoch::PrimaryEngine::kFillMax && !filled_) {
       filled_ = true;
+      happened("output buffer more than half full");
       emit({{"event", "warning"},
             {"what",
              "the guest sends so much that its output buffer was more than half full: "
@@ -167,6 +148,7 @@ class Reporter final : public epoch::PrimaryObserver {
     if (network_ && network_->dropped_frames() > dropped_frames_) {
       const std::uint64_t frames = network_->dropped_frames() - dropped_frames_;
       dropped_frames_ = network_->dropped_frames();
+      happened(std::to_string(dropped_frames_) + " frames dropped");
       emit({{"event", "warning"},
             {"what", std::to_string(frames) + " frames of the guest were dropped: its output "
                                               "buffer is full"},
@@ -181,19 +163,21 @@ class Reporter final : public epoch::PrimaryObserver {
       protected_at_ = clock_.now();
       emit({{"event", "protected"},
             {"epoch", 1},
-            {"seconds", rounded(milliseconds(protected_at_ - started_) / 1000)}});
-      last_event_ = "protected";
+            {"seconds", tools::rounded(milliseconds(protected_at_ - started_) / 1000)}});
+      happened("protected");
     } else {
-      lag_ms_.add(milliseconds(lag));
+      figures_.commit(lag);
     }
     committed_ = commit.epoch();
     publish("protected");
+    emit_figures();
   }
 
   void on_verified(const wire::Verified& result, std::uint64_t left_out) override {
     ++verified_;
     pages_compared_ += result.pages_compared();
     pages_different_ += result.pages_different();
+    if (result.pages_different() > 0) happened("the copies differ");
     json line = {{"event", "verified"},
                  {"epoch", result.epoch()},
                  {"compared", result.pages_compared()},
@@ -206,8 +190,8 @@ class Reporter final : public epoch::PrimaryObserver {
   void on_hand_over(Duration stopped) override {
     handing_over_at_ = clock_.now();
     stopped_ms_ = milliseconds(stopped);
-    emit({{"event", "handing-over"}, {"stopped_ms", rounded(stopped_ms_)}});
-    last_event_ = "handing over";
+    emit({{"event", "handing-over"}, {"stopped_ms", tools::rounded(stopped_ms_)}});
+    happened("handing over");
     publish("handing-over");
   }
 
@@ -215,7 +199,7 @@ class Reporter final : public epoch::PrimaryObserver {
     emit({{"event", "hand-over-failed"}, {"what", why.what()}, {"advice", why.advice()}});
     ++hand_over_failures_;
     hand_over_failure_ = {why.what(), why.advice()};
-    last_event_ = "not handed over";
+    happened("not handed over");
     published_ = {};
     publish(state_);
   }
@@ -229,8 +213,8 @@ class Reporter final : public epoch::PrimaryObserver {
     std::ofstream(path) << json({{"guest", guest},
                                  {"peer", peer},
                                  {"epoch", committed_},
-                                 {"committed_ms", rounded(stopped_ms_)},
-                                 {"taken_over_ms", rounded(answered_ms)}})
+                                 {"committed_ms", tools::rounded(stopped_ms_)},
+                                 {"taken_over_ms", tools::rounded(answered_ms)}})
                                .dump(2)
                         << '\n';
   }
@@ -238,49 +222,25 @@ class Reporter final : public epoch::PrimaryObserver {
   json summary() const {
     const double seconds =
         protected_at_ == TimePoint{} ? 0 : milliseconds(clock_.now() - protected_at_) / 1000;
-    return {
-        {"epoch", epoch_ + 1},
-        {"committed_epoch", committed_},
-        {"epochs_per_minute",
-         seconds > 0 ? rounded(static_cast<double>(length_ms_.count) * 60 / seconds) : 0},
-        {"pages_per_epoch", rounded(written_.mean())},
-        {"bytes_per_epoch", rounded(bytes_.mean())},
-        {"residual_pages_per_epoch", rounded(residual_pages_.mean())},
-        {"residual_bytes_per_epoch", rounded(residual_bytes_.mean())},
-        {"speculative_pages_per_epoch", rounded(speculative_pages_.mean())},
-        {"speculative_bytes_per_epoch", rounded(speculative_bytes_.mean())},
-        {"wasted_pages_per_epoch", rounded(wasted_pages_.mean())},
-        {"wasted_bytes_per_epoch", rounded(wasted_bytes_.mean())},
-        {"samples_per_epoch", rounded(samples_.mean())},
-        {"sampling_ms", rounded(sampling_ms_.mean())},
-        {"codecs", codecs()},
-        {"epoch_ms", rounded(length_ms_.mean())},
-        {"pause_ms", rounded(pause_ms_.mean())},
-        {"pause_ms_max", rounded(pause_ms_.max)},
-        {"suspend_ms", rounded(suspend_ms_.mean())},
-        {"capture_memory_ms", rounded(capture_memory_ms_.mean())},
-        {"capture_state_ms", rounded(capture_state_ms_.mean())},
-        {"resume_ms", rounded(resume_ms_.mean())},
-        {"stopped_share", rounded(pause_ms_.sum / std::max(1.0, pause_ms_.sum + length_ms_.sum))},
-        {"lag_ms", rounded(lag_ms_.mean())},
-        {"output_held", network_ != nullptr},
-        {"output_held_bytes_max", network_ ? network_->held_bytes_max() : 0},
-        {"output_dropped_frames", dropped_frames_},
-        {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
-        {"verified_epochs", verified_},
-        {"pages_compared", pages_compared_},
-        {"pages_different", pages_different_},
-        {"can_hand_over", can_hand_over_},
-        {"hand_over_failures", hand_over_failures_},
-        {"hand_over_failure", hand_over_failure_},
-        {"last_event", last_event_}};
-  }
-
-  // Pages and payload bytes by encoding, of all epochs.
-  json codecs() const {
-    json all = json::object();
-    for (std::size_t i = 0; i < wire::kPageEncodings; ++i)
-      all[wire::encoding_name(i)] = {{"pages", codecs_.pages[i]}, {"bytes", codecs_.bytes[i]}};
+    json all = figures_.means();
+    all.update(
+        {{"epoch", epoch_ + 1},
+         {"committed_epoch", committed_},
+         {"epochs_per_minute",
+          seconds > 0 ? tools::rounded(static_cast<double>(figures_.epochs()) * 60 / seconds) : 0},
+         {"sums", figures_.sums()},
+         {"output_held", network_ != nullptr},
+         {"output_held_bytes_max", network_ ? network_->held_bytes_max() : 0},
+         {"output_dropped_frames", dropped_frames_},
+         {"lag_epochs", epoch_ > committed_ ? epoch_ - committed_ : 0},
+         {"verified_epochs", verified_},
+         {"pages_compared", pages_compared_},
+         {"pages_different", pages_different_},
+         {"can_hand_over", can_hand_over_},
+         {"hand_over_failures", hand_over_failures_},
+         {"hand_over_failure", hand_over_failure_},
+         {"last_event", last_event_},
+         {"last_event_unix_s", std::round(last_event_unix_s_)}});
     return all;
   }
 
@@ -288,10 +248,29 @@ class Reporter final : public epoch::PrimaryObserver {
     if (state == state_ && clock_.now() - published_ < kPublishInterval) return;
     published_ = clock_.now();
     state_ = state;
-    registration_.update(state, domid_, summary());
+    json status = summary();
+    status["recent"] = figures_.recent(published_);
+    if (status.dump().size() > kStatusBytesMax) status.erase("codecs");
+    registration_.update(state, domid_, status);
   }
 
  private:
+  void happened(std::string what) {
+    last_event_ = std::move(what);
+    last_event_unix_s_ = tools::unix_now();
+  }
+
+  void emit_figures() {
+    const TimePoint now = clock_.now();
+    if (now - figured_ < std::clamp((now - started_) / 60, kFiguresMin, kFiguresMax)) return;
+    figured_ = now;
+    json line = figures_.since_logged(now);
+    line["event"] = "figures";
+    line["epoch"] = epoch_;
+    line["committed_epoch"] = committed_;
+    emit(line);
+  }
+
   const Clock& clock_;
   xen::Registration& registration_;
   std::uint32_t domid_;
@@ -304,13 +283,11 @@ class Reporter final : public epoch::PrimaryObserver {
   std::vector<std::string> hand_over_failure_;  // the newest: what, advice
   TimePoint handing_over_at_{};
   double stopped_ms_ = 0;
-  TimePoint started_, progressed_{}, published_{}, protected_at_{};
-  std::string state_, last_event_ = "starting";
+  TimePoint started_, progressed_{}, published_{}, protected_at_{}, figured_{};
+  std::string state_, last_event_;
+  double last_event_unix_s_ = 0;
   Epoch epoch_ = 0, committed_ = 0;
-  Figure written_, residual_pages_, residual_bytes_, speculative_pages_, speculative_bytes_;
-  Figure wasted_pages_, wasted_bytes_, bytes_, samples_, sampling_ms_, length_ms_;
-  Figure pause_ms_, suspend_ms_, capture_memory_ms_, capture_state_ms_, resume_ms_, lag_ms_;
-  wire::CodecCounters codecs_;
+  tools::Figures figures_;
   std::uint64_t verified_ = 0, pages_compared_ = 0, pages_different_ = 0;
 };
 

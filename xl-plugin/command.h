@@ -27,6 +27,7 @@ std::optional<int> parse(CLI::App& app, int argc, char** argv);
 int protect(int argc, char** argv);
 int receive(int argc, char** argv);
 int list(int argc, char** argv);
+int top(int argc, char** argv);
 int stop(int argc, char** argv);
 int check(int argc, char** argv);
 int failover(int argc, char** argv);

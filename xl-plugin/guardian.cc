@@ -61,9 +61,14 @@ Guardian::Guardian(Task task, FarSide* far_side, SignalFd& signals, Console& con
       far_side_(far_side),
       signals_(signals),
       console_(console),
+      events_(task_.domain.name, "primary"),
       lines_(output_.read_end.get()) {}
 
 int Guardian::run() {
+  events_.add({{"event", "started"},
+               {"peer", task_.host},
+               {"domid", task_.domain.domid},
+               {"epoch_ms", task_.epoch_ms}});
   Process::Options options;
   options.out = output_.write_end.get();
   options.three = settings_.read_end.get();
@@ -124,6 +129,7 @@ void Guardian::on_progress(const nlohmann::json& event) {
 void Guardian::on_event(const nlohmann::json& event) {
   console_.event(event);
   const std::string kind = text_of(event, "event");
+  if (kind != "progress") events_.add(event);
   if (kind == "progress") {
     on_progress(event);
   } else if (kind == "protected") {
@@ -156,6 +162,10 @@ void Guardian::on_event(const nlohmann::json& event) {
     ended_ = event;
     if (!kill_at_) kill_at_ = Clock::now() + kExitMax;
   }
+}
+
+void Guardian::log(const char* event, const std::string& what) {
+  events_.add({{"event", event}, {"what", what}});
 }
 
 // The process behind `xl create` ended at the first checkpoint, see specrep-monitor.cc.
@@ -199,6 +209,7 @@ void Guardian::begin_stop(const std::string& reason) {
   if (!stop_reason_.empty()) return;
   stop_reason_ = reason;
   if (ended_) return;
+  log("stopping", reason);
   console_.say("stopping the protection of " + task_.domain.name + " ...");
   primary_->signal(SIGTERM);
   kill_at_ = Clock::now() + kStopMax;
@@ -293,13 +304,17 @@ int Guardian::conclude_after_death(const std::string& how) {
     // It is marked as dead wherever it is shown.
   }
   const std::string text = "specrep-primary died (" + how + "); " + guest;
-  console_.event({{"event", "ended"}, {"reason", "error"}, {"what", text}, {"advice", advice}});
+  const nlohmann::json ended = {
+      {"event", "ended"}, {"reason", "error"}, {"what", text}, {"advice", advice}};
+  console_.event(ended);
+  events_.add(ended);
   console_.error(text, advice);
   return signal_ != 0 ? 128 + signal_ : 1;
 }
 
 std::string Guardian::settle(const std::string& reason, std::string& advice) {
   if (!far_side_) return go_on(advice);
+  log("settling", reason);
   far_side_->stand_down(reason);
   using Step = PrimarySettlement::Step;
   // A primary that has had the backup told to take the guest over yields, whatever was agreed.
@@ -354,6 +369,7 @@ std::string Guardian::go_on(std::string& advice) {
   try {
     if (!xen::run_state(xen::Xenctrl(), task_.domain.domid).exists) return where_guest_stands();
     xen::open_output(task_.domain.domid, task_.netbuf_script);
+    log("unprotected", where_guest_stands());
   } catch (const Error& error) {
     advice = error.advice();
     return task_.domain.name + " runs, but its network is held: " + error.what();
@@ -362,6 +378,7 @@ std::string Guardian::go_on(std::string& advice) {
 }
 
 std::string Guardian::give_up(std::string& advice) {
+  log("moved", task_.domain.name + " runs on " + task_.host + " now");
   try {
     xen::end_losing_copy(task_.domain.domid, task_.netbuf_script);
   } catch (const Error& error) {
@@ -379,6 +396,7 @@ std::string Guardian::hold(std::string& advice) {
   const xen::Xenctrl xc;
   if (!xen::run_state(xc, task_.domain.domid).exists) return where_guest_stands();
   xc_domain_pause(xc.get(), task_.domain.domid);
+  log("held", task_.host + " may run " + name + " by now");
   if (xen::held_interfaces(task_.domain.domid).empty()) {  // -n, or it has no network
     advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
              "`xl unpause " + name + "` lets it go on here; if it does, `xl destroy " + name + "`";

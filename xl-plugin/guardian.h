@@ -8,6 +8,7 @@
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/xen/domain.h"
+#include "tools/event_log.h"
 #include "xl-plugin/console.h"
 #include "xl-plugin/far_side.h"
 #include "xl-plugin/process.h"
@@ -49,6 +50,7 @@ class Guardian {
   void wait_for_something();
   void read_events();
   void on_event(const nlohmann::json& event);
+  void log(const char* event, const std::string& what);
   void on_progress(const nlohmann::json& event);
   void start_monitor();
   void read_far_side();
@@ -71,6 +73,7 @@ class Guardian {
   FarSide* far_side_;
   SignalFd& signals_;
   Console& console_;
+  tools::EventLog events_;
   Pipe output_ = make_pipe();
   Pipe settings_ = make_pipe();
   LineReader lines_;

@@ -29,28 +29,20 @@ std::string cell(const nlohmann::json& status, const char* key) {
   return it->is_string() ? it->get<std::string>() : it->dump();
 }
 
-nlohmann::json to_json(const xen::Protection& p) {
-  return {{"uuid", p.uuid}, {"name", p.name},   {"domid", p.domid},
-          {"role", p.role}, {"state", p.state}, {"peer", p.peer},
-          {"pid", p.pid},   {"alive", p.alive}, {"status", p.status}};
-}
-
 void print_table(const std::vector<xen::Protection>& protections) {
   tools::Table table({{"NAME", false, 16},
                       {"ID", true},
                       {"ROLE"},
                       {"STATE"},
-                      {"PEER", false, 16},
+                      {"PEER", false, 12},
                       {"EPOCH", true},
-                      {"PAGES", true},
-                      {"LEFT", true},
                       {"PAUSE", true},
-                      {"LAG", true}});
+                      {"LAG", true},
+                      {"LAST EVENT"}});
   for (const xen::Protection& p : protections)
     table.add({p.name, std::to_string(p.domid), p.role, p.alive ? p.state : "dead", p.peer,
-               cell(p.status, "epoch"), cell(p.status, "pages_per_epoch"),
-               cell(p.status, "residual_pages_per_epoch"), cell(p.status, "pause_ms"),
-               cell(p.status, "lag_epochs")});
+               cell(p.status, "epoch"), cell(p.status, "pause_ms"), cell(p.status, "lag_epochs"),
+               cell(p.status, "last_event")});
   std::cout << table.text();
 }
 
@@ -80,9 +72,9 @@ void remove_dead(const std::vector<xen::Protection>& protections) {
 int list(int argc, char** argv) {
   bool json = false;
   CLI::App app(
-      "Lists the guests that this host protects or keeps copies of. PAGES: written per epoch. "
-      "LEFT: of these, sent at its end. PAUSE: ms that the guest is stopped per epoch. LAG: epochs "
-      "that the backup has yet to commit.",
+      "Lists the guests that this host protects or keeps copies of. PAUSE: ms that the guest is "
+      "stopped per epoch. LAG: epochs that the backup has yet to commit. `xl remus-spec-top` shows "
+      "more, as it goes.",
       "xl remus-spec-list");
   app.add_flag("--json", json, "an array with everything that is known");
   if (const auto status = parse(app, argc, argv)) return *status;

@@ -21,7 +21,7 @@ constexpr Command kCommands[] = {
     {"remus-spec", protect},       {"remus-spec-receive", receive},
     {"remus-spec-list", list},     {"remus-spec-stop", stop},
     {"remus-spec-check", check},   {"remus-spec-failover", failover},
-    {"remus-spec-resync", resync},
+    {"remus-spec-resync", resync}, {"remus-spec-top", top},
 };
 
 int run(const Command& command, int argc, char** argv) {

@@ -119,6 +119,12 @@ std::uint32_t to_number(const std::optional<std::string>& text) {
 
 }  // namespace
 
+nlohmann::json to_json(const Protection& p) {
+  return {{"uuid", p.uuid}, {"name", p.name},   {"domid", p.domid},
+          {"role", p.role}, {"state", p.state}, {"peer", p.peer},
+          {"pid", p.pid},   {"alive", p.alive}, {"status", p.status}};
+}
+
 Protection primary_of(const Domain& domain, const std::string& state, const std::string& peer) {
   Protection protection;
   protection.uuid = to_string(domain.uuid);

@@ -3,9 +3,9 @@
 build_packages=(
   autoconf automake libtool pkg-config make g++ clang
   protobuf-compiler libprotobuf-dev libssl-dev libxxhash-dev libzstd-dev liblz4-dev libnl-route-3-dev libnl-genl-3-dev libsystemd-dev nbdkit nbdkit-plugin-dev
-  libspdlog-dev nlohmann-json3-dev libtomlplusplus-dev
+  libspdlog-dev nlohmann-json3-dev libtomlplusplus-dev libncurses-dev prometheus-cpp-dev
   libboost-dev libboost-test-dev libcli11-dev libxen-dev
-  python3
+  python3 chromium chromium-driver
   etcd-server nfs-ganesha-vfs qemu-utils
 )
 

@@ -74,9 +74,9 @@ class World {
     for (auto& [other, it] : hosts_)  // those whose copy it had
       for (auto& [uuid, seen] : it.guests)
         if (seen.backup == name) seen = {uuid, State::kRuns, {}, {}};
-    for (auto& [other, it] : hosts_)  // copies of what it ran, or that were not complete
-      std::erase_if(it.guests, [&](const auto& entry) {
-        return entry.second.state == State::kArrives && copy_of(entry.first) != other;
+    for (auto& other : hosts_)  // copies of what it ran, or that were not complete
+      std::erase_if(other.second.guests, [&](const auto& entry) {
+        return entry.second.state == State::kArrives && copy_of(entry.first) != other.first;
       });
   }
   void run(const std::string& uuid, const std::string& on) {

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 
-FAILOVER_FILE = "/var/log/specrep/{guest}.failover.json"
+EVENT_LOG = "/var/log/specrep/{guest}.events"
 
 
 def protection(lab, host, guest):
@@ -29,13 +29,15 @@ def wait_until_protected(lab, host, guest, timeout_s, process=None):
 
 def wait_for_failover(lab, host, guest, timeout_s):
     """Waits until the backup has activated the guest; returns its record of that."""
-    file = FAILOVER_FILE.format(guest=guest)
+    return lab.wait_for(lambda: next((e for e in reversed(events(lab, host, guest)) if e["event"] == "failover"), None),
+                        timeout_s, f"{guest} to be activated on host {host}")
 
-    def record():
-        read = lab.ssh(host, f"cat {file}", check=False)
-        # Written in one go, but after the file was made.
-        return read.returncode == 0 and read.stdout.rstrip().endswith("}") and json.loads(read.stdout)
-    return lab.wait_for(record, timeout_s, f"{guest} to be activated on host {host}")
+
+def events(lab, host, guest):
+    """What a host's event log of the guest has, oldest first."""
+    read = lab.ssh(host, f"cat {EVENT_LOG.format(guest=guest)}", check=False)
+    text = read.stdout if read.returncode == 0 else ""
+    return [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
 
 
 @dataclasses.dataclass(frozen=True)

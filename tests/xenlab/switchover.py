@@ -54,7 +54,7 @@ def switch_over(lab, host, options, watch=lambda: None):
         watch()
         counter.wait_for_answer(GOING_S)
         time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))
-        lab.ssh(other, f"rm -f /var/log/specrep/{lab.guest}.failover.json")
+        lab.ssh(other, f"rm -f /var/log/specrep/{lab.guest}.events")
         begun_ns = time.monotonic_ns()
         done = failover_command(lab, host)
         assert done.returncode == 0 and done.stdout == f"{lab.guest} runs on xen{other} now\n", done

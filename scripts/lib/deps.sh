@@ -1,11 +1,16 @@
-# The Debian packages that building and checking specrep takes. To be sourced.
+# The Debian packages that building specrep takes, and checking it. To be sourced.
 
 build_packages=(
   autoconf automake libtool pkg-config make g++ clang
   protobuf-compiler libprotobuf-dev libssl-dev libxxhash-dev libzstd-dev liblz4-dev libnl-route-3-dev libnl-genl-3-dev libsystemd-dev nbdkit nbdkit-plugin-dev
   libspdlog-dev nlohmann-json3-dev libtomlplusplus-dev libncurses-dev prometheus-cpp-dev
   libboost-dev libboost-test-dev libcli11-dev libxen-dev
-  python3 chromium chromium-driver
+  python3
+)
+# For scripts/check, in addition.
+check_packages=(
+  libclang-rt-14-dev
+  chromium chromium-driver
   etcd-server nfs-ganesha-vfs qemu-utils
 )
 

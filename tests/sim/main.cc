@@ -295,7 +295,9 @@ int main(int argc, char** argv) {
   bool verbose = false;
   app.add_option("--seed", seed, "this one alone");
   app.add_option("--first", first, "the first of --seeds")->capture_default_str();
-  app.add_option("--seeds", seeds, "how many, one after the other")->capture_default_str();
+  app.add_option("--seeds", seeds, "how many, one after the other")
+      ->envname("SPECREP_SIM_SEEDS")
+      ->capture_default_str();
   app.add_option("--failures", failures_max, "stop after so many")->capture_default_str();
   app.add_flag("--verbose", verbose, "tell what happens");
   CLI11_PARSE(app, argc, argv);

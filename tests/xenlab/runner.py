@@ -3,7 +3,8 @@
 A test is a module with a docstring whose first line says what it proves,
   GUEST = "pvh" | "hvm" | None    the guest on host 1; several in a tuple run the test for each
   VIRTUAL_TIME = True             optional
-  ON_REQUEST = True               optional: run only when it is named, since it takes many minutes
+  ON_REQUEST = True               optional: not among those that scripts/check runs, since it takes long or is about
+                                  what rarely breaks alone; run when it is named, and by --all
   INSTALL = False                 optional: the build is not installed on the hosts
   def run(lab):                   raises if it fails
 """
@@ -29,9 +30,11 @@ class Test:
     module: types.ModuleType
 
 
-def find_tests(names=()):
-    """The tests with these names (a file's name takes in all its guests), or all."""
+def find_tests(names=(), everything=False):
+    """The tests with these names (a file's name takes in all its guests), those of scripts/check, or all."""
     tests = [test for path in sorted((HERE / "t").glob("*.py")) for test in _load(path)]
+    if everything:
+        return tests
     if not names:
         return [test for test in tests if not getattr(test.module, "ON_REQUEST", False)]
     known = {test.name for test in tests} | {test.module.__name__ for test in tests}

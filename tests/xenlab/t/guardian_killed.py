@@ -3,6 +3,7 @@
 from protection import check_unprotected
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

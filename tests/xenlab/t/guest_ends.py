@@ -3,6 +3,7 @@
 from protection import check_nothing_left
 
 GUEST = "pvh"
+ON_REQUEST = True
 GONE = "no longer exists"
 ENDS = {"poweroff": "has shut down", "crash": "has crashed", "destroy": GONE}
 

@@ -3,6 +3,7 @@
 import time
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = True
 COUNT = 20
 
 

@@ -3,6 +3,7 @@
 import time
 
 GUEST = None
+ON_REQUEST = True
 IGNORED_S = 10
 
 

@@ -1,6 +1,7 @@
 """A host whose power is cut is silent at once, and boots again from its own disk."""
 
 GUEST = None
+ON_REQUEST = True
 
 
 def run(lab):

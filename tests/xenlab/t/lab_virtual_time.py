@@ -1,6 +1,7 @@
 """In virtual time a host's clock follows its instructions: a fixed loop takes the same time again."""
 
 GUEST = None
+ON_REQUEST = True
 VIRTUAL_TIME = True
 LOOP = "s=$(date +%s%N); i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo $(($(date +%s%N)-s))"
 DIFFERENCE_MAX = 0.3

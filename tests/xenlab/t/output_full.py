@@ -4,6 +4,7 @@ from frames import watch
 from network import tap
 
 GUEST = "pvh"
+ON_REQUEST = True
 EPOCH_MS = 60_000  # none ends by itself while this is watched
 FLOOD_S = 30
 EPOCHS_MIN = 3

@@ -7,6 +7,7 @@ OWN = {"pvh": "echo 'touch /run/own-command' >> /etc/xen/scripts/vif-bridge",
        "hvm": "mkdir -p /etc/xen/scripts/vif-post.d && cd /etc/xen/scripts/vif-post.d && "
               "echo 'touch /run/own-command' > own.hook && chmod +x own.hook"}
 GUEST = tuple(OWN)
+ON_REQUEST = True
 
 
 def run(lab):

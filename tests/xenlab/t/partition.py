@@ -3,6 +3,7 @@
 from fault import partition_primary_yields
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = True
 
 
 def run(lab):

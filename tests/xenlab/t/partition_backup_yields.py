@@ -3,6 +3,7 @@
 from fault import partition_backup_yields
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

@@ -3,6 +3,7 @@
 from fault import partition_with_arbiter
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

@@ -4,6 +4,7 @@ from explain import wait_for_failover
 from protection import check_unprotected
 
 GUEST = "pvh"
+ON_REQUEST = True
 FROZEN_S = 4
 FREEZE = f"pkill -STOP -x specrep-primary; sleep {FROZEN_S}; pkill -CONT -x specrep-primary"
 

@@ -1,6 +1,7 @@
 """When the backup's host dies and nobody is left to ask, the guest stands still until the operator says --force."""
 
 GUEST = "pvh"
+ON_REQUEST = True
 OPEN_S = 60
 
 

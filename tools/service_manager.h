@@ -1,5 +1,6 @@
 #pragma once
 
+#include <signal.h>
 #include <systemd/sd-daemon.h>
 
 #include <algorithm>
@@ -8,6 +9,24 @@
 #include "libspecrep/clock.h"
 
 namespace specrep::tools {
+
+// Set by the signals of hold_stop_signals().
+inline volatile sig_atomic_t stop_asked = 0;
+
+// SIGTERM and SIGINT of a process with a single thread: none is lost, since they come only while
+// it waits with the mask that this returns, as in ppoll().
+inline sigset_t hold_stop_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop_asked = 1; };
+  sigset_t held, before;
+  sigemptyset(&held);
+  for (const int number : {SIGTERM, SIGINT}) {
+    sigaction(number, &action, nullptr);
+    sigaddset(&held, number);
+  }
+  sigprocmask(SIG_BLOCK, &held, &before);
+  return before;
+}
 
 // What a daemon tells systemd. Where it was not started by systemd nothing happens.
 class ServiceManager {

@@ -49,22 +49,6 @@ constexpr Duration kLeaveMax = 10min;
 constexpr std::uint64_t kExtendUs = 30'000'000;
 constexpr Duration kSystemStateMax = 10s;
 
-volatile sig_atomic_t stop_asked = 0;
-
-sigset_t hold_signals() {
-  signal(SIGPIPE, SIG_IGN);
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop_asked = 1; };
-  sigset_t held, before;
-  sigemptyset(&held);
-  for (const int number : {SIGTERM, SIGINT}) {
-    sigaction(number, &action, nullptr);
-    sigaddset(&held, number);
-  }
-  sigprocmask(SIG_BLOCK, &held, &before);
-  return before;
-}
-
 void log_decision(int priority, const std::string& guest, const std::string& decision,
                   const std::string& text) {
   if (getenv("JOURNAL_STREAM") != nullptr)
@@ -86,12 +70,13 @@ class Program {
   }
 
   int run() {
-    const sigset_t unblocked = hold_signals();
+    signal(SIGPIPE, SIG_IGN);
+    const sigset_t unblocked = tools::hold_stop_signals();
     manager_.ready("watching");
     for (TimePoint next_look{}; !done();) {
       socket_.serve(kTick, unblocked);
       manager_.beat();
-      if (stop_asked && !leaving_since_ && !begin_to_end()) break;
+      if (tools::stop_asked && !leaving_since_ && !begin_to_end()) break;
       if (now() >= next_look) {
         next_look = now() + kLookInterval;
         look();

@@ -21,30 +21,14 @@ using namespace specrep;
 
 constexpr const char* kAgentSocket = "/run/specrep/agent.sock";
 
-volatile sig_atomic_t stop_asked = 0;
-
-// Of these signals nothing is lost: they come only while serve() waits.
-sigset_t hold_signals() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { stop_asked = 1; };
-  sigset_t held, before;
-  sigemptyset(&held);
-  for (const int number : {SIGTERM, SIGINT}) {
-    sigaction(number, &action, nullptr);
-    sigaddset(&held, number);
-  }
-  sigprocmask(SIG_BLOCK, &held, &before);
-  return before;
-}
-
 int run(pool::ServiceListener::Options options) {
-  const sigset_t unblocked = hold_signals();
+  const sigset_t unblocked = tools::hold_stop_signals();
   tools::ServiceManager manager;
   pool::ServiceListener listener(std::move(options));
   const std::string port = std::to_string(listener.port());
   spdlog::info("listening on port {}", port);
   manager.ready("listening on port " + port);
-  while (!stop_asked) {
+  while (!tools::stop_asked) {
     listener.serve(manager.beat_interval(), unblocked);
     manager.beat();
   }

@@ -21,21 +21,25 @@ class Guest:
     uuid: str
 
 
+def make_guest(lab, name, address, number=1):
+    """The configuration of a small guest, /etc/xen/NAME.cfg, on both hosts. Returns the Guest."""
+    guest = Guest(name, address, str(uuid.UUID(int=number << 64 | 0x4000800000000000 + number)))
+    text = lab.ssh(1, "cat /root/pvh.cfg").stdout
+    text = (text.replace('"pvh"\ntype', f'"{guest.name}"\nuuid = "{guest.uuid}"\ntype')
+            .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}")
+            .replace("memory = 160", f"memory = {GUEST_MEMORY_MIB}"))
+    assert guest.uuid in text and guest.address in text, text
+    for host in HOSTS:
+        subprocess.run(lab.ssh_argv(host, f"cat > /etc/xen/{name}.cfg"), input=text, text=True, check=True, timeout=60)
+    return guest
+
+
 class Pool:
     """Makes the hosts a pool with some guests, which its agents start."""
 
     def __init__(self, lab, guests, ha=()):
         self.lab = lab
-        self.guests = [Guest(f"small{n}", f"192.168.88.{60 + n}", str(uuid.UUID(int=n << 64 | 0x4000800000000000 + n)))
-                       for n in range(1, guests + 1)]
-        for n, guest in enumerate(self.guests, 1):
-            text = self.lab.ssh(1, "cat /root/pvh.cfg").stdout
-            text = (text.replace('"pvh"\ntype', f'"{guest.name}"\nuuid = "{guest.uuid}"\ntype')
-                    .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{n:02}")
-                    .replace("memory = 160", f"memory = {GUEST_MEMORY_MIB}"))
-            assert guest.uuid in text and guest.address in text, text
-            for host in HOSTS:
-                self._write(host, f"/etc/xen/{guest.name}.cfg", text)
+        self.guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, guests + 1)]
         for host in HOSTS:
             where = (f"--address {management_address(host)} --replication-address {replication_address(host)} "
                      f"--memory {HOST_MEMORY_MIB}")
@@ -51,9 +55,6 @@ class Pool:
         start_s = time.monotonic()
         said = self.lab.ssh(host, command, COMMAND_TIMEOUT_S).stdout
         print(f"host {host}: {command}: {time.monotonic() - start_s:.1f} s\n{said}", end="")
-
-    def _write(self, host, path, text):
-        subprocess.run(self.lab.ssh_argv(host, f"cat > {path}"), input=text, text=True, check=True, timeout=60)
 
     def status(self, host):
         """What the agent of a host says; nothing while it does not run."""

@@ -155,7 +155,7 @@ std::unique_ptr<ControlServer::Mirror> ControlServer::attach(const wire::DiskAtt
     throw;
   }
   const std::lock_guard lock(mutex_);
-  mirror_ = mirror.get();
+  mirror_ = mirror.get();  // cppcheck-suppress danglingLifetime; detach() ends both
   return mirror;
 }
 

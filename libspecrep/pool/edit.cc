@@ -72,7 +72,7 @@ void Edit::set(const SectionId& section, const std::string& key, const std::stri
     const toml::source_region& at = node->source();
     std::string& first = lines[at.begin.line - 1];
     const std::string& last = lines[at.end.line - 1];
-    first = first.substr(0, byte_of(first, at.begin.column)) + value +
+    first = std::string(first, 0, byte_of(first, at.begin.column)) + value +
             last.substr(byte_of(last, at.end.column));
     lines.erase(lines.begin() + at.begin.line, lines.begin() + at.end.line);
   }

@@ -53,7 +53,7 @@ struct Running {
 };
 
 Running start_command(const std::vector<std::string>& command) {
-  int in[2], out[2], err[2];
+  int in[2]{}, out[2]{}, err[2]{};
   for (int* ends : {in, out, err})
     if (pipe2(ends, O_CLOEXEC) != 0) throw system_error("making a pipe");
   posix_spawn_file_actions_t actions;

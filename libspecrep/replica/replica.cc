@@ -32,7 +32,7 @@ std::vector<guest::CardAddress> addresses_of(const wire::Checkpoint& header) {
 
 Replica::Replica(wire::Link& link, Restorer& restorer, DiskCopies& disks, const Clock& clock,
                  ReplicaOptions options)
-    : link_(link), restorer_(restorer), disks_(disks), clock_(clock), options_(options) {}
+    : link_(link), restorer_(restorer), disks_(disks), clock_(clock), options_(std::move(options)) {}
 
 TimePoint Replica::step() {
   const TimePoint now = clock_.now();

@@ -38,8 +38,8 @@ struct Guest {
 };
 
 std::optional<Protection> live_protection(const Domain& domain) {
-  for (Protection& p : list_protections())
-    if (p.uuid == to_string(domain.uuid) && p.alive) return std::move(p);
+  for (const Protection& p : list_protections())
+    if (p.uuid == to_string(domain.uuid) && p.alive) return p;
   return std::nullopt;
 }
 
@@ -259,7 +259,7 @@ std::string missing_kernel_modules(std::initializer_list<const char*> modules) {
     for (std::string line; std::getline(file, line);) {
       const std::string path = line.substr(0, line.find(':'));
       std::string name = path.substr(path.rfind('/') + 1);
-      name = name.substr(0, name.find(".ko"));
+      name.resize(std::min(name.size(), name.find(".ko")));
       std::replace(name.begin(), name.end(), '-', '_');
       loadable.push_back(name);
     }

@@ -155,7 +155,7 @@ void check_bridges(const DomainConfig& config, Findings& findings) {
     if (kind != "vif-bridge" && !is_ovs) continue;
     std::string bridge = nic.bridge ? nic.bridge : "xenbr0";
     // There, VLANs may stand behind the name: ovsbr0.100:101.
-    if (is_ovs) bridge = bridge.substr(0, bridge.find_first_of(".:"));
+    if (is_ovs) bridge.resize(std::min(bridge.size(), bridge.find_first_of(".:")));
     // Open vSwitch gives each of its bridges an interface of the same name.
     const std::string sign = "/sys/class/net/" + bridge + (is_ovs ? "" : "/bridge");
     std::string& list = exists(sign) ? found : missing;

@@ -150,7 +150,14 @@ void race(const Folder& folder, int rounds, const std::function<void()>& prepare
         prepare();
         char byte;
         if (read(gate[0], &byte, 1) < 0) return false;
-        return folder.arbiter()->claim(uuid, generation, name);
+        // Without a lock one may find what it has read gone: an error, after which hosts ask again.
+        for (int left = 100;; --left) {
+          try {
+            return folder.arbiter()->claim(uuid, generation, name);
+          } catch (const Error&) {
+            if (left == 0) throw;
+          }
+        }
       });
     };
     const pid_t one = host("primary"), two = host("backup");

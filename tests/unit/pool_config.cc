@@ -375,7 +375,8 @@ BOOST_AUTO_TEST_CASE(a_file_may_end_anywhere) {
 BOOST_AUTO_TEST_CASE(what_is_no_configuration_is_refused) {
   for (const std::string& text :
        {std::string(5000, '['), std::string(300, '\n') + "=", std::string("\0\1\2", 3),
-        std::string("pool = 1\nhost = 2\nvm = [1, 2]\nha = []")})
+        std::string("pool = 1\nhost = 2\nvm = [1, 2]\nha = []"),
+        std::string("a\u3001 = 1"), std::string("a\u2ebf"), std::string("\u1681")})
     BOOST_TEST(!read_config(text).mistakes.empty());
 }
 

@@ -96,8 +96,9 @@ std::map<std::string, double> parse(const std::string& text) {
 }
 
 bool has_metric(const std::map<std::string, double>& samples, const std::string& name) {
-  const auto it = samples.lower_bound(name);
-  return it != samples.end() && (it->first == name || it->first.rfind(name + "{", 0) == 0);
+  if (samples.contains(name)) return true;
+  const auto it = samples.lower_bound(name + "{");
+  return it != samples.end() && it->first.starts_with(name + "{");
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ bool has(const std::string& text, const std::string& part) {
 BOOST_AUTO_TEST_SUITE(xl_top_view)
 
 BOOST_AUTO_TEST_CASE(every_figure_is_there_in_80_columns) {
-  const std::string text = shown({primary("web1")}, {});
+  const std::string text = shown(json::array({primary("web1")}), {});
   for (const char* part : {"xen1", "00:16:40 UTC", "web1", "protected", " 200 ", " 3.1 ", "210 ",
                            " 12.0 ", " 34568 ", " 3.5 ", " 7.1", "protected, 1 min ago", "xen2"})
     BOOST_TEST(has(text, part), part << " is not in\n" << text);
@@ -98,7 +98,7 @@ BOOST_AUTO_TEST_CASE(a_wide_terminal_has_more_figures_and_a_trend) {
   options.columns = 200;
   options.unicode = true;
   Trends trends;
-  json entries = {primary("web1")};
+  json entries = json::array({primary("web1")});
   for (int i = 0; i < 40; ++i) {
     entries[0]["status"]["recent"]["output_delay_ms"] = i;
     follow(trends, entries);
@@ -113,8 +113,8 @@ BOOST_AUTO_TEST_CASE(a_wide_terminal_has_more_figures_and_a_trend) {
 
 BOOST_AUTO_TEST_CASE(guests_that_are_gone_have_no_trend) {
   Trends trends;
-  follow(trends, {primary("a"), primary("b")});
-  follow(trends, {primary("b")});
+  follow(trends, json::array({primary("a"), primary("b")}));
+  follow(trends, json::array({primary("b")}));
   BOOST_TEST(trends.size() == 1u);
   BOOST_TEST(trends["b-uuid"].size() == 2u);
 }
@@ -122,7 +122,7 @@ BOOST_AUTO_TEST_CASE(guests_that_are_gone_have_no_trend) {
 BOOST_AUTO_TEST_CASE(a_dead_protection_says_what_to_do) {
   json entry = primary("web1");
   entry["alive"] = false;
-  const std::string text = shown({entry}, {});
+  const std::string text = shown(json::array({entry}), {});
   BOOST_TEST(has(text, "dead"));
   BOOST_TEST(has(text, "xl remus-spec-stop web1"));
 }
@@ -130,16 +130,16 @@ BOOST_AUTO_TEST_CASE(a_dead_protection_says_what_to_do) {
 BOOST_AUTO_TEST_CASE(what_is_not_known_is_a_dash) {
   json entry = primary("web1");
   entry["status"] = json::object();
-  BOOST_TEST(has(shown({entry}, {}), "     -"));
+  BOOST_TEST(has(shown(json::array({entry}), {}), "     -"));
   entry["status"] = {{"recent", "nonsense"}, {"last_event", 5}};
-  BOOST_TEST(has(shown({entry}, {}), "     -"));
+  BOOST_TEST(has(shown(json::array({entry}), {}), "     -"));
   BOOST_TEST(has(shown(json::array(), {}), "xl remus-spec DOMAIN HOST"));
 }
 
 BOOST_AUTO_TEST_CASE(text_of_others_cannot_command_the_terminal) {
   json entry = primary("evil\x1b[2J\n\xff");
   entry["peer"] = "\x07";
-  const std::string text = shown({entry}, {});
+  const std::string text = shown(json::array({entry}), {});
   BOOST_TEST(has(text, "evil?[2J??"));
   BOOST_TEST(!has(text, "\x1b"));
 }

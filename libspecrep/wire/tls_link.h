@@ -53,7 +53,8 @@ class TlsListener {
 
   std::uint16_t port() const;
 
-  // Throws Error after `timeout`, or what negotiate() throws.
+  // To be called once: from then on nobody listens any more. Throws Error after `timeout`, or what
+  // negotiate() throws.
   std::unique_ptr<TlsLink> accept(Duration heartbeat_interval, Duration timeout);
 
  private:

@@ -1,5 +1,6 @@
 // How the two ends of a data link find each other: TlsLink::connect and TlsListener.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,11 +24,21 @@ constexpr std::size_t kHandshakesMax = 16;
 
 TimePoint now() { return std::chrono::steady_clock::now(); }
 
+// libxl's children must not inherit a connection: it would outlive this process, and the peer take a
+// process that was killed for a host that is silent.
+template <typename Socket>
+void close_on_exec(Socket& socket) {
+  fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
+}
+
 // Connects and shakes hands within the time; nothing and `error` when that fails.
 std::unique_ptr<TlsStream> try_connect(asio::io_context& io, TlsContext& tls,
                                        const tcp::endpoint& endpoint, TimePoint deadline,
                                        error_code& error) {
   auto stream = tls.stream(tcp::socket(io), ssl::stream_base::client);
+  stream->next_layer().open(endpoint.protocol(), error);
+  if (error) return nullptr;
+  close_on_exec(stream->next_layer());
   std::optional<error_code> result;
   stream->next_layer().async_connect(endpoint, [&](error_code connect_error) {
     if (connect_error) {
@@ -107,6 +118,7 @@ struct TlsListener::Impl {
   std::shared_ptr<TlsContext> tls;
   asio::io_context io;  // never run: only to own the socket
   tcp::acceptor acceptor;
+  std::uint16_t port = 0;
 };
 
 TlsListener::TlsListener(const PreSharedKey& key) : impl_(std::make_unique<Impl>(key)) {
@@ -114,10 +126,12 @@ TlsListener::TlsListener(const PreSharedKey& key) : impl_(std::make_unique<Impl>
   const auto listen = [&](const tcp::endpoint& endpoint) {
     error_code error;
     acceptor.open(endpoint.protocol(), error);
+    if (!error) close_on_exec(acceptor);
     if (!error && endpoint.protocol() == tcp::v6())
       acceptor.set_option(asio::ip::v6_only(false), error);
     if (!error) acceptor.bind(endpoint, error);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (!error) impl_->port = acceptor.local_endpoint(error).port();
     if (error && acceptor.is_open()) {
       error_code ignored;
       acceptor.close(ignored);
@@ -132,7 +146,7 @@ TlsListener::TlsListener(const PreSharedKey& key) : impl_(std::make_unique<Impl>
 
 TlsListener::~TlsListener() = default;
 
-std::uint16_t TlsListener::port() const { return impl_->acceptor.local_endpoint().port(); }
+std::uint16_t TlsListener::port() const { return impl_->port; }
 
 namespace {
 
@@ -142,7 +156,7 @@ class Reception {
   // Listens on a copy of the listener's descriptor: the io_context goes to the link in the end.
   Reception(asio::io_context& io, TlsContext& tls, tcp::acceptor& listener)
       : io_(io), tls_(tls), acceptor_(io) {
-    const int fd = dup(listener.native_handle());
+    const int fd = fcntl(listener.native_handle(), F_DUPFD_CLOEXEC, 0);
     error_code error(errno, boost::system::system_category());
     if (fd >= 0) acceptor_.assign(listener.local_endpoint().protocol(), fd, error);
     if (!acceptor_.is_open()) throw Error("cannot listen for the data link: " + error.message());
@@ -186,6 +200,7 @@ class Reception {
   }
 
   void answer(tcp::socket socket) {
+    close_on_exec(socket);
     callers_.push_back({tls_.stream(std::move(socket), ssl::stream_base::server),
                         asio::steady_timer(io_, kHandshakeTimeout)});
     const auto caller = std::prev(callers_.end());
@@ -237,6 +252,7 @@ std::unique_ptr<TlsLink> TlsListener::accept(Duration heartbeat_interval, Durati
                                                 heartbeat_interval);
     try {
       impl->peer_ = impl->exchange_hello(std::min<TimePoint>(deadline, now() + kHandshakeTimeout));
+      impl_->acceptor.close();
       return std::make_unique<TlsLink>(std::move(impl));
     } catch (const Silent&) {
       // It may try again.

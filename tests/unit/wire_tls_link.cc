@@ -2,11 +2,13 @@
 #include "libspecrep/wire/tls_link.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -96,6 +98,31 @@ BOOST_AUTO_TEST_CASE(messages_both_ways_in_order) {
   }
   BOOST_TEST(pair.near->peer().protocol == kProtocolMax);
   BOOST_TEST(pair.far->peer().peer.find("(specrep ") != std::string::npos);
+}
+
+// A child that had one would keep the connection open when this process is killed.
+BOOST_AUTO_TEST_CASE(no_child_inherits_a_socket) {
+  const Pair pair;
+  int sockets = 0;
+  for (int fd = 3; fd < 1024; ++fd) {
+    struct stat status {};
+    if (fstat(fd, &status) != 0 || !S_ISSOCK(status.st_mode)) continue;
+    ++sockets;
+    BOOST_TEST((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0, "descriptor " << fd);
+  }
+  BOOST_TEST(sockets >= 2);
+}
+
+BOOST_AUTO_TEST_CASE(nobody_listens_once_the_peer_has_come) {
+  const auto key = make_pre_shared_key();
+  TlsListener listener(key);
+  auto accepted =
+      std::async(std::launch::async, [&] { return listener.accept(kHeartbeat, kPatience); });
+  const auto near = TlsLink::connect({"127.0.0.1"}, listener.port(), key, kHeartbeat, kPatience);
+  const auto far = accepted.get();
+  BOOST_CHECK_EXCEPTION(
+      TlsLink::connect({"127.0.0.1"}, listener.port(), key, kHeartbeat, kPatience), Error,
+      says("refused"));
 }
 
 BOOST_AUTO_TEST_CASE(over_ipv6) {

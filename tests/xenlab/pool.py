@@ -9,7 +9,6 @@ import uuid
 from network import HOSTS, management_address, replication_address
 
 SERVICES = "specrep-listener specrep-agent"
-GUEST_MEMORY_MIB = 112
 HOST_MEMORY_MIB = 800
 COMMAND_TIMEOUT_S = 180
 
@@ -26,8 +25,7 @@ def make_guest(lab, name, address, number=1):
     guest = Guest(name, address, str(uuid.UUID(int=number << 64 | 0x4000800000000000 + number)))
     text = lab.ssh(1, "cat /root/pvh.cfg").stdout
     text = (text.replace('"pvh"\ntype', f'"{guest.name}"\nuuid = "{guest.uuid}"\ntype')
-            .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}")
-            .replace("memory = 160", f"memory = {GUEST_MEMORY_MIB}"))
+            .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}"))
     assert guest.uuid in text and guest.address in text, text
     for host in HOSTS:
         subprocess.run(lab.ssh_argv(host, f"cat > /etc/xen/{name}.cfg"), input=text, text=True, check=True, timeout=60)

@@ -43,8 +43,14 @@ Child::Child(const std::vector<std::string>& command) {
   std::vector<char*> arguments;
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
-  const int error =
-      posix_spawnp(&process_, arguments[0], &actions, &attributes, arguments.data(), environ);
+  // What systemd gave to this process is not for its children: systemd-run would tell it that it is
+  // ready.
+  std::vector<char*> environment;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (std::strncmp(*variable, "NOTIFY_SOCKET=", 14) != 0) environment.push_back(*variable);
+  environment.push_back(nullptr);
+  const int error = posix_spawnp(&process_, arguments[0], &actions, &attributes, arguments.data(),
+                                 environment.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   close(ends[1]);

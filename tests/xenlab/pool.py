@@ -43,9 +43,10 @@ class Pool:
                      f"--memory {HOST_MEMORY_MIB}")
             self._step(host, f"specrep-pool {'init lab' if host == 1 else f'join {management_address(1)}'} {where}")
             self._step(host, f"systemctl enable --now {SERVICES}")
-        self._step(1, " ".join(["specrep-pool ha-enable timeout-ms=3000", *ha]))
+        self._step(1, " ".join(["specrep-pool ha-enable timeout-ms=10000", *ha]))
         for guest in self.guests:
-            self._step(1, f"specrep-pool vm-protect {guest.name} preferred-host=xen1")
+            # An emulated processor cannot do more, with three guests.
+            self._step(1, f"specrep-pool vm-protect {guest.name} preferred-host=xen1 epoch-ms=2000")
         for host in HOSTS:
             self.lab.ssh(host, "sync")  # a power cut is to come
 

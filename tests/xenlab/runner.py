@@ -4,7 +4,8 @@ A test is a module with a docstring whose first line says what it proves,
   GUEST = "pvh" | "hvm" | None    the guest on host 1; several in a tuple run the test for each
   VIRTUAL_TIME = True             optional
   ON_REQUEST = True               optional: not among those that scripts/check runs, since it takes long or is about
-                                  what rarely breaks alone; run when it is named, and by --all
+                                  what rarely breaks alone; run when it is named, and by --all. Or the guests, in a
+                                  tuple, with which it is run so
   INSTALL = False                 optional: the build is not installed on the hosts
   def run(lab):                   raises if it fails
 """
@@ -36,7 +37,7 @@ def find_tests(names=(), everything=False):
     if everything:
         return tests
     if not names:
-        return [test for test in tests if not getattr(test.module, "ON_REQUEST", False)]
+        return [test for test in tests if not _is_on_request(test)]
     known = {test.name for test in tests} | {test.module.__name__ for test in tests}
     for name in names:
         if name not in known:
@@ -65,6 +66,11 @@ def run_tests(tests, folder, keep):
                     break
     print(f"{passed} passed, {failed} failed", flush=True)
     return failed
+
+
+def _is_on_request(test):
+    on_request = getattr(test.module, "ON_REQUEST", False)
+    return test.guest in on_request if isinstance(on_request, tuple) else on_request
 
 
 def _load(path):

@@ -3,6 +3,7 @@
 from fault import backup_killed
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

@@ -7,6 +7,7 @@ from journal import summary
 from protection import check_nothing_left
 
 GUEST = "disk"
+ON_REQUEST = True
 WRITE_S = 4
 
 

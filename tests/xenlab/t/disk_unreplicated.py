@@ -8,6 +8,7 @@ from explain import wait_for_failover
 from journal import judge
 
 GUEST = "disk"
+ON_REQUEST = True
 
 
 def run(lab):

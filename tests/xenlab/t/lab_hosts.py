@@ -1,6 +1,7 @@
 """The lab is two real Xen 4.17 hosts that reach each other over the replication link."""
 
 GUEST = None
+ON_REQUEST = True
 
 
 def run(lab):

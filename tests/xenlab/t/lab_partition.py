@@ -1,6 +1,7 @@
 """A partition stops the replication link alone, the hosts' carrier stays, and heal restores it."""
 
 GUEST = None
+ON_REQUEST = True
 
 
 def replicates(lab):

@@ -4,6 +4,7 @@ from frames import watch
 from network import tap
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = ("hvm",)
 EPOCH_MS = 60_000  # longer than all that is watched
 WATCH_S = 8
 PROTOCOLS = {"arp", "ipv4", "ipv6"}

@@ -3,6 +3,7 @@
 from fault import partition_with_arbiter
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = ("hvm",)
 
 
 def run(lab):

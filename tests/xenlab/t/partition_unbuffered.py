@@ -3,6 +3,7 @@
 from explain import wait_for_failover
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

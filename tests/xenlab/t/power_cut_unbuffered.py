@@ -4,6 +4,7 @@ from cut import cut_power
 from witness import REQUESTS
 
 GUEST = "pvh"
+ON_REQUEST = True
 
 
 def run(lab):

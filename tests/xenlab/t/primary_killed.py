@@ -4,6 +4,7 @@ from fault import KILL_WHILE_STOPPED, primary_killed
 from protection import log_dirty
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = ("hvm",)
 
 
 def run(lab):

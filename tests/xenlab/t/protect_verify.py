@@ -4,6 +4,7 @@ That a difference would be found is what tests/unit/protection.cc shows.
 """
 
 GUEST = ("pvh", "hvm")
+ON_REQUEST = ("hvm",)
 EPOCHS_MIN = 50
 VERIFIED_MIN = 5
 PAGES = {"pvh": 160 << 8, "hvm": 192 << 8}

@@ -1,6 +1,7 @@
 """Stock Remus makes checkpoints here, and when its stream ends, the guest goes on on host 2."""
 
 GUEST = "pvh"
+ON_REQUEST = True
 CHECKPOINTS_MIN = 5
 # The first copy of the guest's memory goes through ssh at about 5 MB/s.
 CHECKPOINTS_TIMEOUT_S = 300

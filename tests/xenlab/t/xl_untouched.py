@@ -1,6 +1,7 @@
 """Xen's own xl works as before beside specrep's commands, and alone again when specrep's files are removed."""
 
 GUEST = None
+ON_REQUEST = True
 OURS = ("remus-spec", "remus-spec-list", "remus-spec-stop", "remus-spec-check")
 XENS = "/usr/sbin/xl"
 # Commands whose answer does not change from one call to the next.

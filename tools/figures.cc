@@ -23,16 +23,8 @@ double rounded(double value) { return std::round(value * 1e4) / 1e4; }
 
 Figures::Sums Figures::Sums::operator-(const Sums& earlier) const {
   Sums difference = *this;
-  difference.epochs -= earlier.epochs;
+  difference.Totals::operator-=(earlier);
   difference.commits -= earlier.commits;
-  difference.samples -= earlier.samples;
-  difference.written_pages -= earlier.written_pages;
-  difference.residual_pages -= earlier.residual_pages;
-  difference.speculative_pages -= earlier.speculative_pages;
-  difference.wasted_pages -= earlier.wasted_pages;
-  difference.residual_bytes -= earlier.residual_bytes;
-  difference.speculative_bytes -= earlier.speculative_bytes;
-  difference.wasted_bytes -= earlier.wasted_bytes;
   difference.wire_bytes -= earlier.wire_bytes;
   difference.first_copy_bytes -= earlier.first_copy_bytes;
   difference.length -= earlier.length;
@@ -43,24 +35,12 @@ Figures::Sums Figures::Sums::operator-(const Sums& earlier) const {
   difference.capture_memory -= earlier.capture_memory;
   difference.capture_state -= earlier.capture_state;
   difference.resume -= earlier.resume;
-  for (std::size_t i = 0; i < wire::kPageEncodings; ++i) {
-    difference.codecs.pages[i] -= earlier.codecs.pages[i];
-    difference.codecs.bytes[i] -= earlier.codecs.bytes[i];
-  }
   return difference;
 }
 
 void Figures::checkpoint(const epoch::EpochReport& report) {
   const Duration pause = report.paused() - report.verify;
-  ++sums_.epochs;
-  sums_.samples += report.samples;
-  sums_.written_pages += report.written_pages;
-  sums_.residual_pages += report.residual_pages;
-  sums_.speculative_pages += report.speculative_pages;
-  sums_.wasted_pages += report.wasted_pages;
-  sums_.residual_bytes += report.residual_bytes;
-  sums_.speculative_bytes += report.speculative_bytes;
-  sums_.wasted_bytes += report.wasted_bytes;
+  sums_ += report;
   sums_.wire_bytes += report.wire_bytes();
   sums_.length += report.length;
   sums_.sampling += report.sampling;
@@ -69,7 +49,6 @@ void Figures::checkpoint(const epoch::EpochReport& report) {
   sums_.capture_memory += report.capture_memory;
   sums_.capture_state += report.capture_state;
   sums_.resume += report.resume;
-  sums_.codecs += report.codecs;
   pause_max_ = std::max(pause_max_, pause);
 }
 

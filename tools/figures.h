@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libspecrep/clock.h"
-#include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/epoch/totals.h"
 
 namespace specrep::tools {
 
@@ -39,15 +39,11 @@ class Figures {
   static constexpr Duration kRecent = std::chrono::seconds(5);
 
  private:
-  struct Sums {
+  struct Sums : epoch::Totals {
     Sums operator-(const Sums& earlier) const;
-    std::uint64_t epochs = 0, commits = 0, samples = 0;
-    std::uint64_t written_pages = 0, residual_pages = 0, speculative_pages = 0, wasted_pages = 0;
-    std::uint64_t residual_bytes = 0, speculative_bytes = 0, wasted_bytes = 0;
-    std::uint64_t wire_bytes = 0, first_copy_bytes = 0;
+    std::uint64_t commits = 0, wire_bytes = 0, first_copy_bytes = 0;
     Duration length{}, sampling{}, lag{};
     Duration pause{}, suspend{}, capture_memory{}, capture_state{}, resume{};
-    wire::CodecCounters codecs;
   };
   struct Noted {
     TimePoint at;

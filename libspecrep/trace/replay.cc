@@ -260,20 +260,9 @@ Replayed replay(const std::string& path, const ReplayOptions& options,
   return result;
 }
 
-Totals sum(const std::vector<epoch::EpochReport>& epochs) {
-  Totals totals;
-  totals.epochs = epochs.size();
-  for (const auto& epoch : epochs) {
-    totals.written_pages += epoch.written_pages;
-    totals.residual_pages += epoch.residual_pages;
-    totals.residual_bytes += epoch.residual_bytes;
-    totals.speculative_pages += epoch.speculative_pages;
-    totals.speculative_bytes += epoch.speculative_bytes;
-    totals.wasted_pages += epoch.wasted_pages;
-    totals.wasted_bytes += epoch.wasted_bytes;
-    totals.samples += epoch.samples;
-    totals.codecs += epoch.codecs;
-  }
+epoch::Totals sum(const std::vector<epoch::EpochReport>& epochs) {
+  epoch::Totals totals;
+  for (const auto& epoch : epochs) totals += epoch;
   return totals;
 }
 

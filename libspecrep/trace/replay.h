@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/epoch/totals.h"
 #include "libspecrep/trace/trace.h"
 
 // Protects the guest of a trace: the engine, model and codecs that run in production, on a clock,
@@ -38,20 +39,6 @@ struct Replayed {
 Replayed replay(const std::string& path, const ReplayOptions& options,
                 const std::function<void(std::uint64_t)>& progress = {});
 
-// The sum over epochs, and what follows from it.
-struct Totals {
-  std::uint64_t epochs = 0;
-  std::uint64_t written_pages = 0;
-  std::uint64_t residual_pages = 0, residual_bytes = 0;
-  std::uint64_t speculative_pages = 0, speculative_bytes = 0;
-  std::uint64_t wasted_pages = 0, wasted_bytes = 0;
-  std::uint64_t samples = 0;
-  wire::CodecCounters codecs;
-
-  // What Remus sends at the end of its epochs: each page that was written, whole.
-  std::uint64_t remus_bytes() const { return written_pages * kPageBytes; }
-  std::uint64_t total_bytes() const { return residual_bytes + speculative_bytes; }
-};
-Totals sum(const std::vector<epoch::EpochReport>& epochs);
+epoch::Totals sum(const std::vector<epoch::EpochReport>& epochs);
 
 }  // namespace specrep::trace

@@ -235,6 +235,14 @@ CodecCounters& CodecCounters::operator+=(const CodecCounters& other) {
   return *this;
 }
 
+CodecCounters& CodecCounters::operator-=(const CodecCounters& other) {
+  for (std::size_t i = 0; i < kPageEncodings; ++i) {
+    pages[i] -= other.pages[i];
+    bytes[i] -= other.bytes[i];
+  }
+  return *this;
+}
+
 struct PageEncoder::Work {
   // A delta to out, which has kAttemptBytesMax; returns its size, or 0 when it would not save
   // enough.

@@ -48,6 +48,7 @@ struct CodecCounters {
   std::uint64_t all_pages() const;
   std::uint64_t all_bytes() const;
   CodecCounters& operator+=(const CodecCounters& other);
+  CodecCounters& operator-=(const CodecCounters& other);
 };
 
 // Not thread-safe.

@@ -36,7 +36,7 @@ struct TraceFile {
   }
   ~TraceFile() { std::filesystem::remove(path); }
 
-  Totals replay(PolicyKind policy) const {
+  epoch::Totals replay(PolicyKind policy) const {
     return sum(trace::replay(path, {.policy = {policy}}).epochs);
   }
   std::string path;
@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_SUITE(trace_replay)
 
 BOOST_AUTO_TEST_CASE(remus_leaves_everything_to_the_end) {
   const TraceFile file(hot_and_cold);
-  const Totals totals = file.replay(PolicyKind::kRemus);
+  const epoch::Totals totals = file.replay(PolicyKind::kRemus);
   BOOST_TEST(totals.epochs == 20u);
   BOOST_TEST(totals.written_pages == 20u * 11);
   BOOST_TEST(totals.residual_pages == 20u * 11);
@@ -67,7 +67,7 @@ BOOST_AUTO_TEST_CASE(remus_leaves_everything_to_the_end) {
 
 BOOST_AUTO_TEST_CASE(the_bound_leaves_what_is_written_after_the_last_sample) {
   const TraceFile file(hot_and_cold);
-  const Totals totals = file.replay(PolicyKind::kClairvoyant);
+  const epoch::Totals totals = file.replay(PolicyKind::kClairvoyant);
   BOOST_TEST(totals.residual_pages == 20u);
   BOOST_TEST(totals.speculative_pages == 200u);
   BOOST_TEST(totals.wasted_pages == 0u);
@@ -77,14 +77,14 @@ BOOST_AUTO_TEST_CASE(the_bound_leaves_what_is_written_after_the_last_sample) {
 
 BOOST_AUTO_TEST_CASE(always_pays_for_the_bound_with_waste) {
   const TraceFile file(hot_and_cold);
-  const Totals totals = file.replay(PolicyKind::kAlways);
+  const epoch::Totals totals = file.replay(PolicyKind::kAlways);
   BOOST_TEST(totals.residual_pages == 20u);
   BOOST_TEST(totals.wasted_pages == totals.samples);
 }
 
 BOOST_AUTO_TEST_CASE(adaptive_reaches_the_bound_without_the_waste) {
   const TraceFile file(hot_and_cold, 200);
-  const Totals totals = file.replay(PolicyKind::kAdaptive);
+  const epoch::Totals totals = file.replay(PolicyKind::kAdaptive);
   BOOST_TEST(totals.residual_pages == 200u);
   // Learning costs some.
   BOOST_TEST(totals.wasted_pages < 100u);
@@ -92,7 +92,7 @@ BOOST_AUTO_TEST_CASE(adaptive_reaches_the_bound_without_the_waste) {
 
 BOOST_AUTO_TEST_CASE(a_line_that_changes_is_sent_as_a_line) {
   const TraceFile file(hot_and_cold);
-  const Totals totals = file.replay(PolicyKind::kClairvoyant);
+  const epoch::Totals totals = file.replay(PolicyKind::kClairvoyant);
   // Once the whole page, then 64 bytes and what names them.
   BOOST_TEST(totals.residual_bytes < 4096u + 20 * 128);
   BOOST_TEST(totals.residual_bytes > 19u * 64);
@@ -102,14 +102,14 @@ BOOST_AUTO_TEST_CASE(a_line_that_changes_is_sent_as_a_line) {
 
 BOOST_AUTO_TEST_CASE(a_page_that_is_written_and_not_changed_is_not_sent_again) {
   const TraceFile file([](std::uint64_t) { return std::vector<PageWrite>{{7, 0, 0}}; });
-  const Totals totals = file.replay(PolicyKind::kRemus);
+  const epoch::Totals totals = file.replay(PolicyKind::kRemus);
   BOOST_TEST(totals.codecs.pages[wire::UNCHANGED] == 19u);
   BOOST_TEST(totals.residual_pages == 20u);
 }
 
 BOOST_AUTO_TEST_CASE(pages_that_became_zero_cost_no_payload) {
   const TraceFile file([](std::uint64_t) { return std::vector<PageWrite>{{7, ~0ull, kZeroPage}}; });
-  const Totals totals = file.replay(PolicyKind::kRemus);
+  const epoch::Totals totals = file.replay(PolicyKind::kRemus);
   BOOST_TEST(totals.codecs.pages[wire::ZERO] == 20u);
 }
 

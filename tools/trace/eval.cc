@@ -27,10 +27,10 @@ struct Options {
 
 struct Row {
   model::PolicyKind policy;
-  trace::Totals totals;
+  epoch::Totals totals;
 };
 
-double per_epoch(std::uint64_t sum, const trace::Totals& totals) {
+double per_epoch(std::uint64_t sum, const epoch::Totals& totals) {
   return static_cast<double>(sum) / static_cast<double>(totals.epochs);
 }
 
@@ -39,7 +39,7 @@ double ratio(std::uint64_t a, std::uint64_t b) {
 }
 
 void print_table(const std::string& path, const trace::Replayed& replayed,
-                 const std::vector<Row>& rows, const trace::Totals& bound, const Options& options) {
+                 const std::vector<Row>& rows, const epoch::Totals& bound, const Options& options) {
   const auto& label = replayed.header.label();
   std::printf("%s%s%s\n%llu epochs of %.0f ms, %.0f pages written in each, %.0f MB/s\n\n",
               path.c_str(), label.empty() ? "" : ": ", label.c_str(),
@@ -69,7 +69,7 @@ void print_table(const std::string& path, const trace::Replayed& replayed,
 }
 
 json to_json(const std::string& path, const trace::Replayed& replayed, const Row& row,
-             const trace::Totals& bound, const Options& options) {
+             const epoch::Totals& bound, const Options& options) {
   const auto& t = row.totals;
   json codecs = json::object();
   for (std::size_t i = 0; i < wire::kPageEncodings; ++i)
@@ -112,7 +112,7 @@ void run(const Options& options) {
     // The bound is always needed, to say how far from it the others are.
     replay.policy.kind = model::PolicyKind::kClairvoyant;
     const trace::Replayed clairvoyant = trace::replay(path, replay);
-    const trace::Totals bound = trace::sum(clairvoyant.epochs);
+    const epoch::Totals bound = trace::sum(clairvoyant.epochs);
     std::vector<Row> rows;
     for (const auto policy : policies) {
       replay.policy.kind = policy;

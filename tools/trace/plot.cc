@@ -31,7 +31,7 @@ Series over_time(const std::string& name, const std::string& color, const trace:
 }
 
 Point residual_against_waste(const trace::Replayed& replayed) {
-  const trace::Totals totals = trace::sum(replayed.epochs);
+  const epoch::Totals totals = trace::sum(replayed.epochs);
   const auto epochs = static_cast<double>(totals.epochs);
   return {static_cast<double>(totals.wasted_pages) / epochs,
           static_cast<double>(totals.residual_pages) / epochs};

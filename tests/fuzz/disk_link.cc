@@ -54,7 +54,6 @@ wire::Message next_message(FuzzedDataProvider& input, std::uint64_t& number) {
     default:
       message = fuzz::any_message(input);
   }
-  message.envelope.set_payload_bytes(static_cast<std::uint32_t>(message.payload.size()));
   return message;
 }
 

@@ -35,7 +35,6 @@ inline wire::Message any_message(FuzzedDataProvider& input) {
   const std::string text = input.ConsumeRandomLengthString(256);
   message.envelope.ParseFromString(text);
   message.payload = bytes(input, 256);
-  message.envelope.set_payload_bytes(static_cast<std::uint32_t>(message.payload.size()));
   return message;
 }
 

@@ -120,7 +120,6 @@ wire::Message next_message(FuzzedDataProvider& input, Epoch& epoch, std::uint64_
     default:
       message = fuzz::any_message(input);
   }
-  message.envelope.set_payload_bytes(static_cast<std::uint32_t>(message.payload.size()));
   return message;
 }
 

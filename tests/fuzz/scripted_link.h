@@ -14,7 +14,10 @@ class ScriptedLink final : public wire::Link {
  public:
   explicit ScriptedLink(const Clock& clock) : clock_(clock) {}
 
-  void put(wire::Message message) { inbox_.push_back(std::move(message)); }
+  void put(wire::Message message) {
+    message.envelope.set_payload_bytes(static_cast<std::uint32_t>(message.payload.size()));
+    inbox_.push_back(std::move(message));
+  }
   bool empty() const { return inbox_.empty(); }
 
   void send(wire::Message message) override { wire::encode_head(message); }

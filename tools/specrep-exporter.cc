@@ -35,7 +35,7 @@ class Host final : public prometheus::Collectable {
     nlohmann::json entries = nlohmann::json::array();
     double readable = 1;
     try {
-      for (const xen::Protection& p : xen::list_protections()) entries.push_back(to_json(p));
+      entries = xen::list_protections();
     } catch (const std::exception& error) {
       readable = 0;
       spdlog::error(error.what());

@@ -14,6 +14,7 @@
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/watchdog.h"
+#include "tools/json_fields.h"
 #include "xl-plugin/paths.h"
 
 namespace specrep::xl {
@@ -33,11 +34,8 @@ constexpr milliseconds kFarSideGrace{3000};
 constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
 
-// From specrep-primary, which is ours, so a missing value is no error, only less to show.
-std::string text_of(const nlohmann::json& event, const char* key) {
-  const auto it = event.find(key);
-  return it != event.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
+using tools::text_of;
+
 std::uint64_t number_of(const nlohmann::json& event, const char* key) {
   const auto it = event.find(key);
   return it != event.end() && it->is_number() ? it->get<std::uint64_t>() : 0;

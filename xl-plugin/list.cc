@@ -81,9 +81,7 @@ int list(int argc, char** argv) {
 
   const std::vector<xen::Protection> protections = xen::list_protections();
   if (json) {
-    nlohmann::json all = nlohmann::json::array();
-    for (const xen::Protection& p : protections) all.push_back(to_json(p));
-    std::cout << all.dump(2) << "\n";
+    std::cout << nlohmann::json(protections).dump(2) << "\n";
   } else {
     print_table(protections);
   }

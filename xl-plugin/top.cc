@@ -51,8 +51,7 @@ class Top {
 
  private:
   void read() {
-    entries_ = nlohmann::json::array();
-    for (const xen::Protection& p : xen::list_protections()) entries_.push_back(to_json(p));
+    entries_ = xen::list_protections();
     follow(trends_, entries_);
     read_unix_s_ = tools::unix_now();
   }

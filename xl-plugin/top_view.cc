@@ -7,12 +7,15 @@
 #include <functional>
 #include <optional>
 
+#include "tools/json_fields.h"
+
 namespace specrep::xl {
 
 namespace {
 
 using nlohmann::json;
 using Look = TopSpan::Look;
+using tools::number_of;
 
 constexpr std::size_t kEventColumnMin = 36;
 
@@ -24,13 +27,7 @@ std::string printable(std::string text) {
 }
 
 std::string text_of(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? printable(it->get<std::string>()) : "";
-}
-
-std::optional<double> number_of(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_number() ? std::optional(it->get<double>()) : std::nullopt;
+  return printable(tools::text_of(object, key));
 }
 
 const json& child(const json& object, const char* key) {

@@ -119,8 +119,8 @@ std::uint32_t to_number(const std::optional<std::string>& text) {
 
 }  // namespace
 
-nlohmann::json to_json(const Protection& p) {
-  return {{"uuid", p.uuid}, {"name", p.name},   {"domid", p.domid},
+void to_json(nlohmann::json& json, const Protection& p) {
+  json = {{"uuid", p.uuid}, {"name", p.name},   {"domid", p.domid},
           {"role", p.role}, {"state", p.state}, {"peer", p.peer},
           {"pid", p.pid},   {"alive", p.alive}, {"status", p.status}};
 }

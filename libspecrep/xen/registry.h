@@ -27,8 +27,8 @@ struct Protection {
   nlohmann::json status;  // counters, as specrep-primary and specrep-backup define them
 };
 
-// With the members' names as keys.
-nlohmann::json to_json(const Protection& protection);
+// With the members' names as keys: nlohmann::json makes itself from one, or from a list of them, by this.
+void to_json(nlohmann::json& json, const Protection& protection);
 
 // What this process, as the primary, is to register for a guest of this host.
 Protection primary_of(const Domain& domain, const std::string& state, const std::string& peer);

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "tools/event_log.h"
+#include "tools/json_fields.h"
 
 namespace specrep::tools::exporter {
 
@@ -19,11 +20,6 @@ using Labels = std::vector<ClientMetric::Label>;
 // Those that dashboards can count on being there; see libspecrep/xen/registry.h.
 constexpr const char* kStates[] = {"waiting",      "first-copy", "protected",
                                    "primary-lost", "activating", "dead"};
-
-std::string text_of(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
-}
 
 const json* find(const json& object, const std::string& path) {
   const auto dot = path.find('.');

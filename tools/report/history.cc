@@ -4,6 +4,8 @@
 #include <cmath>
 #include <optional>
 
+#include "tools/json_fields.h"
+
 namespace specrep::tools::report {
 
 namespace {
@@ -11,14 +13,24 @@ namespace {
 using nlohmann::json;
 
 double number_of(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_number() ? it->get<double>() : 0;
+  return tools::number_of(object, key).value_or(0);
 }
 
-std::string text_of(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
-}
+// The figures that are means per epoch, and their keys in the log.
+struct Mean {
+  const char* key;
+  double Sample::*figure;
+};
+constexpr Mean kMeans[] = {
+    {"epoch_ms", &Sample::epoch_ms},
+    {"suspend_ms", &Sample::suspend_ms},
+    {"capture_ms", &Sample::capture_ms},
+    {"resume_ms", &Sample::resume_ms},
+    {"lag_ms", &Sample::lag_ms},
+    {"residual_pages", &Sample::residual_pages},
+    {"wasted_pages", &Sample::wasted_pages},
+    {"written_pages", &Sample::written_pages},
+};
 
 // What a state becomes by an event; nothing: it stays.
 std::optional<State> next_state(const std::string& role, const json& event) {
@@ -66,14 +78,7 @@ Sample sample_of(const json& event, double at) {
   s.at = at;
   s.seconds = number_of(event, "seconds");
   s.epochs = number_of(event, "epochs");
-  s.epoch_ms = number_of(event, "epoch_ms");
-  s.suspend_ms = number_of(event, "suspend_ms");
-  s.capture_ms = number_of(event, "capture_ms");
-  s.resume_ms = number_of(event, "resume_ms");
-  s.lag_ms = number_of(event, "lag_ms");
-  s.residual_pages = number_of(event, "residual_pages");
-  s.wasted_pages = number_of(event, "wasted_pages");
-  s.written_pages = number_of(event, "written_pages");
+  for (const Mean& mean : kMeans) s.*mean.figure = number_of(event, mean.key);
   const json codecs = event.value("codecs", json::object());
   for (const char* codec : kCodecs) {
     const auto it = codecs.find(codec);
@@ -200,21 +205,14 @@ std::vector<Sample> thin_out(const std::vector<Sample>& samples, std::size_t mos
     for (; n < together && i + n < samples.size(); ++n) {
       const Sample& s = samples[i + n];
       if (n > 0 && is_gap(samples[i + n - 1], s)) break;
-      const auto add = [&](double Sample::*figure) { mean.*figure += s.*figure * s.epochs; };
-      for (const auto figure : {&Sample::epoch_ms, &Sample::suspend_ms, &Sample::capture_ms,
-                                &Sample::resume_ms, &Sample::lag_ms, &Sample::residual_pages,
-                                &Sample::wasted_pages, &Sample::written_pages})
-        add(figure);
+      for (const auto& [key, figure] : kMeans) mean.*figure += s.*figure * s.epochs;
       for (std::size_t c = 0; c < std::size(kCodecs); ++c)
         mean.codec_bytes_per_s[c] += s.codec_bytes_per_s[c] * s.seconds;
       mean.seconds += s.seconds;
       mean.epochs += s.epochs;
       mean.at = s.at;
     }
-    for (const auto figure :
-         {&Sample::epoch_ms, &Sample::suspend_ms, &Sample::capture_ms, &Sample::resume_ms,
-          &Sample::lag_ms, &Sample::residual_pages, &Sample::wasted_pages, &Sample::written_pages})
-      mean.*figure /= std::max(1.0, mean.epochs);
+    for (const auto& [key, figure] : kMeans) mean.*figure /= std::max(1.0, mean.epochs);
     for (double& bytes : mean.codec_bytes_per_s) bytes /= std::max(1e-9, mean.seconds);
     thin.push_back(std::move(mean));
     i += n;

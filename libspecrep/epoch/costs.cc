@@ -40,7 +40,8 @@ void Costs::link(TimePoint now, std::uint64_t queued_ever, std::uint64_t queued)
   carried_ = carried;
 }
 
-void Costs::ended(Duration length, std::uint64_t written_pages) {
+void Costs::ended(Duration length, std::uint64_t written_pages, std::uint64_t early_pages,
+                  std::uint64_t early_bytes) {
   if (epoch_samples_ == 0) {
     if (++epochs_without_samples_ >= kEpochsUntilTry) reading_ns_ = {};
   } else {
@@ -55,10 +56,16 @@ void Costs::ended(Duration length, std::uint64_t written_pages) {
   }
 
   const auto pages = static_cast<double>(written_pages);
-  double sending = any_page_.ns.value * pages;
+  // When a good part of an epoch would not do to encode all its pages, most are left to its end.
+  double sending = std::min(any_page_.ns.value * pages, static_cast<double>(length.count()) / 8);
+  const double page_bytes =
+      early_pages > 0 ? static_cast<double>(early_bytes) / static_cast<double>(early_pages)
+                      : any_page_.bytes.value;
   if (link_bytes_per_s_ > 0)
-    sending = std::max(sending, any_page_.bytes.value * pages / link_bytes_per_s_ * 1e9);
+    sending = std::max(sending, page_bytes * pages / link_bytes_per_s_ * 1e9);
   sending_ns_.add(sending);
+  // Epochs differ, and one that has too little time leaves much to its checkpoint.
+  sending_ns_.value = std::max(sending_ns_.value, sending);
   epoch_cost_ = {};
   epoch_samples_ = 0;
 }
@@ -69,7 +76,7 @@ void Costs::judge(Duration length) {
   if (cost > allowed) {
     if (horizon_ > least_horizon())
       horizon_ = std::min(horizon_, length) / 2;
-    else
+    else if (cost > 2 * allowed)
       finest_ = std::min(finest_ * 2, length / 2);
   } else if (judged_.samples > 0 && cost < allowed / 2) {
     if (finest_ > kFinestMin)
@@ -94,14 +101,16 @@ Duration Costs::least_horizon() const {
   return std::max(4 * finest_, Duration(static_cast<Duration::rep>(2 * sending_ns_.value)));
 }
 
-std::uint64_t Costs::pages_in(model::Slot slot, Duration time, std::uint64_t queued) const {
+std::uint64_t Costs::pages_in(model::Slot slot, Duration time, std::uint64_t queued,
+                              double least_bytes) const {
   const PageCost& own = page_[std::min(slot, model::kSlotsMax - 1)];
   const PageCost& page = own.ns.known ? own : any_page_;
   double pages = static_cast<double>(model::kUnlimited);
   if (page.ns.known && page.ns.value > 0) pages = static_cast<double>(time.count()) / page.ns.value;
-  if (link_bytes_per_s_ > 0 && page.bytes.value > 0) {
+  const double page_bytes = std::max(page.bytes.value, least_bytes);
+  if (link_bytes_per_s_ > 0 && page_bytes > 0) {
     const double bytes = link_bytes_per_s_ * seconds(time) - static_cast<double>(queued);
-    pages = std::min(pages, bytes / page.bytes.value);
+    pages = std::min(pages, bytes / page_bytes);
   }
   // What there is any room for is tried: only so is a wrong idea of it put right.
   return static_cast<std::uint64_t>(std::ceil(std::max(0.0, pages)));

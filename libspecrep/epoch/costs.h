@@ -31,8 +31,10 @@ class Costs {
   void link(TimePoint now, std::uint64_t queued_ever, std::uint64_t queued);
 
   // An epoch that lasted so long is over, in which so many pages were dirtied. What its samples
-  // cost moves finest(), and what sending all these pages would take moves horizon().
-  void ended(Duration length, std::uint64_t written_pages);
+  // cost moves finest(), and what sending all these pages would take moves horizon(), if so many
+  // of them as `early_pages` took `early_bytes` bytes before its end, all versions counted.
+  void ended(Duration length, std::uint64_t written_pages, std::uint64_t early_pages,
+             std::uint64_t early_bytes);
 
   // The distance of the last sample from the epoch's end. Zero: reading the log takes more than
   // kReadingShareMax of an epoch, so that it is left alone, but for a try now and then.
@@ -49,8 +51,9 @@ class Costs {
   Duration horizon() const;
 
   // How many pages of those that are sent at that slot can be sent in the time given, behind what
-  // is queued.
-  std::uint64_t pages_in(model::Slot slot, Duration time, std::uint64_t queued) const;
+  // is queued, if they take `least_bytes` bytes each on the link or more.
+  std::uint64_t pages_in(model::Slot slot, Duration time, std::uint64_t queued,
+                         double least_bytes = 0) const;
 
   // 0 while unknown, bytes per second.
   double link_rate() const { return link_bytes_per_s_; }

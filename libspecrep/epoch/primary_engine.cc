@@ -327,14 +327,17 @@ void PrimaryEngine::speculate(model::Slot slot) {
 
   std::vector<Gfn> part;
   std::vector<std::uint32_t> sizes;
+  // What a page takes is known only when it has been encoded, and a link with too much queued
+  // has no room at the next samples, which matter most: first as many as there is room for
+  // whatever they take, then half of what there should be room for at a time.
+  double page_bytes = kPageBytes;
   for (std::size_t first = 0; first < chosen_.size();) {
-    // What a page takes is known only when it has been encoded: half of what there should be
-    // room for at a time.
     const TimePoint begun = clock_.now();
-    const std::uint64_t room = costs_.pages_in(slot, next - begun, link_.queued_bytes());
+    std::uint64_t room = costs_.pages_in(slot, next - begun, link_.queued_bytes(), page_bytes);
     if (room == 0) break;
-    const std::size_t end = std::min(
-        first + std::clamp<std::size_t>(room / 2, kPartPagesMin, kChunkPages), chosen_.size());
+    if (first > 0) room /= 2;
+    const std::size_t end =
+        std::min(first + std::clamp<std::size_t>(room, kPartPagesMin, kChunkPages), chosen_.size());
     part.assign(chosen_.begin() + static_cast<std::ptrdiff_t>(first),
                 chosen_.begin() + static_cast<std::ptrdiff_t>(end));
     first = end;
@@ -347,6 +350,8 @@ void PrimaryEngine::speculate(model::Slot slot) {
     report_.speculative_pages += part.size();
     report_.speculative_bytes += bytes;
     costs_.sent(slot, clock_.now() - begun, part.size(), bytes);
+    page_bytes =
+        static_cast<double>(bytes) / static_cast<double>(std::max<std::size_t>(part.size(), 1));
   }
   std::erase_if(unsent_, [&](Gfn gfn) { return !is_unsent_.test(gfn); });
 }
@@ -445,7 +450,8 @@ void PrimaryEngine::checkpoint() {
   report_.resume = resumed - verified;
   epoch_length_.paused(report_.paused() - report_.verify, report_.sampling);
   policy_->ended(written_);
-  costs_.ended(report_.length, report_.written_pages);
+  costs_.ended(report_.length, report_.written_pages,
+               report_.speculative_pages - report_.wasted_pages, report_.speculative_bytes);
   last_length_ = report_.length;
   const EpochReport report = report_;
   begin_epoch();

@@ -9,19 +9,21 @@
 namespace specrep::epoch {
 
 // When inside an epoch the dirty log is read: at the distances finest, 2 * finest, 4 * finest, …
-// before its end, up to `horizon`, as far as they lie in the epoch. What is clean shortly before
-// the end most likely stays clean, so samples close in on it; a handful of them does what a
-// hundred equal ones do (measured, doc/design.md). Slot i is the sample at finest * 2^i.
+// before its end, up to the first that is no closer than `horizon`, as far as they lie in the
+// epoch. What is clean shortly before the end most likely stays clean, so samples close in on it;
+// a handful of them does what a hundred equal ones do (measured, doc/design.md). Slot i is the
+// sample at finest * 2^i.
 class SamplingSchedule {
  public:
   SamplingSchedule() = default;
-  // No samples if finest is zero or more than half of the epoch; else one at least.
+  // No samples if finest is zero or more than half of the epoch; else one at least. The first one
+  // comes `horizon` before the end or earlier, if the epoch has room for it.
   SamplingSchedule(TimePoint epoch_start, Duration length, Duration finest, Duration horizon)
       : end_(epoch_start + length), finest_(finest) {
     if (finest <= Duration::zero()) return;
     // A sample right at the start would tell what the checkpoint has just told.
     while (slots_left_ < model::kSlotsMax && distance(slots_left_) <= length - finest &&
-           (slots_left_ == 0 || distance(slots_left_) <= horizon))
+           (slots_left_ == 0 || distance(slots_left_ - 1) < horizon))
       ++slots_left_;
     if (slots_left_ == 0) finest_ = {};
   }

@@ -87,14 +87,23 @@ class TraceGuest final : public guest::Guest, public model::Oracle {
   std::vector<std::byte> stream_prologue() override { return std::vector<std::byte>(1); }
   void start_dirty_log() override {}
   void stop_dirty_log() noexcept override {}
-  // As if nothing had been written before the trace: what all policies pay alike is left out.
-  void populated(PageBitmap& present) override { present.clear(); }
+  // What all policies pay alike is left out, but for as many pages as tell what the link carries:
+  // it is known when the first epoch of a real guest begins, from the copy of all its memory.
+  void populated(PageBitmap& present) override {
+    present.clear();
+    for (Gfn gfn = 0; gfn < std::min(kFirstCopyPages, gfn_count()); ++gfn) present.set(gfn);
+  }
   std::vector<Gfn> special_pages() override { return {}; }
   void peek(PageBitmap& dirty) override { dirty.clear(); }
 
   void sample(PageBitmap& dirty) override {
     dirty.clear();
-    if (!begun_) return;
+    if (!begun_) {
+      // The last round of the first copy is a small one, which leaves the link idle.
+      clock_.advance(std::chrono::duration_cast<Duration>(std::chrono::duration<double>(
+          kFirstCopyPages * kPageBytes / options_.bandwidth_bytes_per_s)));
+      return;
+    }
     // A sample is taken for the one of the trace that it is nearest to.
     const std::uint64_t until_us =
         stopped_ ? end_us() : now_us() + reader_.header().finest_us() / 2;
@@ -137,6 +146,8 @@ class TraceGuest final : public guest::Guest, public model::Oracle {
   }
 
  private:
+  static constexpr Gfn kFirstCopyPages = 4096;
+
   std::uint64_t end_us() const { return begin_us_ + epoch_us_; }
   std::uint64_t now_us() const { return begin_us_ + microseconds(clock_.now() - resumed_); }
 

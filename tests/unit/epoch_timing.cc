@@ -27,11 +27,13 @@ BOOST_AUTO_TEST_CASE(samples_close_in_on_the_end) {
   BOOST_TEST((schedule.next() == schedule.end()));
 }
 
-BOOST_AUTO_TEST_CASE(samples_stay_within_the_horizon) {
+BOOST_AUTO_TEST_CASE(the_first_sample_is_the_last_one_that_leaves_the_horizon) {
   const TimePoint start{1s};
-  SamplingSchedule schedule(start, 100ms, 10ms, 45ms);
+  SamplingSchedule schedule(start, 100ms, 10ms, 35ms);
   BOOST_TEST((schedule.next() == start + 60ms));
   BOOST_TEST(schedule.slots_left() == 3u);
+  BOOST_TEST((SamplingSchedule(start, 100ms, 10ms, 40ms).next() == start + 60ms));
+  BOOST_TEST((SamplingSchedule(start, 100ms, 10ms, 41ms).next() == start + 20ms));
 }
 
 BOOST_AUTO_TEST_CASE(an_epoch_that_goes_on_gets_one_more) {
@@ -67,7 +69,7 @@ Costs after_epochs(unsigned epochs, Duration each) {
   for (unsigned i = 0; i < epochs; ++i) {
     SamplingSchedule schedule(TimePoint{1s}, 100ms, costs.finest(100ms), costs.horizon());
     for (unsigned n = schedule.slots_left(); n > 0; --n) costs.sampled(each, 0);
-    costs.ended(100ms, 0);
+    costs.ended(100ms, 0, 0, 0);
   }
   return costs;
 }
@@ -100,13 +102,13 @@ BOOST_AUTO_TEST_CASE(a_log_that_takes_too_long_to_read_is_left_alone_but_for_a_t
       costs.sampled(30ms, 0);
       ++samples;
     }
-    costs.ended(100ms, 0);
+    costs.ended(100ms, 0, 0, 0);
   }
   BOOST_TEST(samples == 10u);
   // A single slow one is no reason to give up for good.
   for (int i = 0; i < 100; ++i) {
     if (costs.finest(100ms) != Duration{}) costs.sampled(50us, 0);
-    costs.ended(100ms, 0);
+    costs.ended(100ms, 0, 0, 0);
   }
   BOOST_TEST((costs.finest(100ms) == Costs::kFinestMin));
 }
@@ -116,9 +118,27 @@ BOOST_AUTO_TEST_CASE(the_first_sample_leaves_time_to_send_an_epoch) {
   for (int i = 0; i < 50; ++i) {
     costs.sampled(10ms, 0);
     costs.sent(0, 100us, 100, 1000);
-    costs.ended(100ms, 10'000);  // at 1 us each
+    costs.ended(100ms, 10'000, 0, 0);  // at 1 us each
   }
   BOOST_TEST((costs.horizon() >= 20ms));
+}
+
+BOOST_AUTO_TEST_CASE(the_first_sample_leaves_the_link_time_for_what_an_epoch_took) {
+  Costs costs;
+  TimePoint now{1s};
+  for (std::uint64_t i = 1; i <= 50; ++i) {
+    costs.sampled(0ms, 3500);  // at 2 us each
+    costs.sent(0, 100us, 1000, 64'000);
+    costs.link(now += 100ms, i * 5'000'000, 1);  // 50 bytes a microsecond
+    // Mostly small versions; one epoch in ten has much that is new, and leaves half of it.
+    if (i % 10 == 0)
+      costs.ended(100ms, 1000, 500, 500'000);
+    else
+      costs.ended(100ms, 1000, 1000, 64'000);
+    if (i >= 10) BOOST_TEST((costs.horizon() >= (i % 10 == 0 ? 40ms : 13ms)));
+  }
+  // That costs more than samples should, and the last one stays where it saves most.
+  BOOST_TEST((costs.finest(100ms) == 1ms));
 }
 
 BOOST_AUTO_TEST_CASE(write_faults_count_as_what_they_cost_on_this_host) {
@@ -128,7 +148,7 @@ BOOST_AUTO_TEST_CASE(write_faults_count_as_what_they_cost_on_this_host) {
   for (unsigned i = 0; i < Costs::kEpochsJudged; ++i) {
     BOOST_TEST((costs.horizon() >= 100ms));
     if (i > 0) costs.sampled(0ms, 1000);
-    costs.ended(100ms, 1000);
+    costs.ended(100ms, 1000, 0, 0);
   }
   // More than its share, so that the next epoch's first sample comes later.
   BOOST_TEST((costs.horizon() < 100ms));
@@ -138,7 +158,7 @@ BOOST_AUTO_TEST_CASE(one_epoch_that_costs_more_than_usual_is_no_reason_to_sample
   Costs costs;
   for (unsigned i = 0; i < 10 * Costs::kEpochsJudged; ++i) {
     costs.sampled(i % Costs::kEpochsJudged == 0 ? 8ms : 3ms, 0);
-    costs.ended(100ms, 1000);
+    costs.ended(100ms, 1000, 0, 0);
   }
   BOOST_TEST((costs.horizon() >= 100ms));
 }
@@ -177,6 +197,9 @@ BOOST_AUTO_TEST_CASE(a_busy_link_shows_its_rate) {
   BOOST_TEST(costs.pages_in(0, 1ms, 20'000) == 30u);
   BOOST_TEST(costs.pages_in(0, 1ms, 49'999) == 1u);
   BOOST_TEST(costs.pages_in(0, 1ms, 60'000) == 0u);
+  // Pages that turn out to be larger than those before.
+  BOOST_TEST(costs.pages_in(0, 1ms, 0, 2'000) == 25u);
+  BOOST_TEST(costs.pages_in(0, 1ms, 0, 500) == 50u);
   // An idle link shows nothing.
   costs.link(now += 10ms, 2'000'000, 0);
   costs.link(now += 10ms, 2'000'001, 0);

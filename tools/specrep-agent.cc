@@ -235,10 +235,11 @@ class Program {
       if (up_.contains(host.name) == up) continue;
       up ? void(up_.insert(host.name)) : void(up_.erase(host.name));
       const auto peer = peers_.find(host.name);
+      const std::string trouble = peer == peers_.end() ? std::string() : peer->second->trouble();
       spdlog::info("{} {}", host.name,
                    up ? "is up"
                       : "does not answer: " +
-                            (peer == peers_.end() ? std::string() : peer->second->trouble()));
+                            (trouble.empty() ? "nothing was heard of it in time" : trouble));
     }
   }
 

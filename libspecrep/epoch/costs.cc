@@ -11,7 +11,8 @@ double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
 void Costs::sampled(Duration took, std::uint64_t refaults) {
   reading_ns_.add(static_cast<double>(took.count()));
-  epoch_cost_ += took + write_fault_ * static_cast<std::int64_t>(refaults);
+  epoch_reading_ += took;
+  epoch_faults_ += write_fault_ * static_cast<std::int64_t>(refaults);
   ++epoch_samples_;
 }
 
@@ -47,7 +48,8 @@ void Costs::ended(Duration length, std::uint64_t written_pages, std::uint64_t ea
   } else {
     epochs_without_samples_ = 0;
   }
-  judged_.cost += epoch_cost_;
+  judged_.reading += epoch_reading_;
+  judged_.faults += epoch_faults_;
   judged_.length += length;
   judged_.samples += epoch_samples_;
   if (++judged_.epochs == kEpochsJudged) {
@@ -66,23 +68,29 @@ void Costs::ended(Duration length, std::uint64_t written_pages, std::uint64_t ea
   sending_ns_.add(sending);
   // Epochs differ, and one that has too little time leaves much to its checkpoint.
   sending_ns_.value = std::max(sending_ns_.value, sending);
-  epoch_cost_ = {};
+  epoch_reading_ = epoch_faults_ = {};
   epoch_samples_ = 0;
 }
 
 void Costs::judge(Duration length) {
   const double allowed = kSamplingShareMax * static_cast<double>(judged_.length.count());
-  const auto cost = static_cast<double>(judged_.cost.count());
+  const auto reading = static_cast<double>(judged_.reading.count());
+  const double cost = reading + static_cast<double>(judged_.faults.count());
   if (cost > allowed) {
     if (horizon_ > least_horizon())
       horizon_ = std::min(horizon_, length) / 2;
-    else if (cost > 2 * allowed)
+    else if (reading > allowed)
       finest_ = std::min(finest_ * 2, length / 2);
-  } else if (judged_.samples > 0 && cost < allowed / 2) {
-    if (finest_ > kFinestMin)
-      finest_ = std::max(finest_ / 2, kFinestMin);
-    else if (horizon_ < length)
-      horizon_ *= 2;
+    else if (cost > 2 * allowed)
+      for_link_max_ = std::min(least_horizon(), length) / 2;
+  } else if (judged_.samples > 0) {
+    for_link_max_ = std::min(for_link_max_ * 2, kNoHorizon);
+    if (cost < allowed / 2) {
+      if (finest_ > kFinestMin)
+        finest_ = std::max(finest_ / 2, kFinestMin);
+      else if (horizon_ < length)
+        horizon_ *= 2;
+    }
   }
 }
 
@@ -98,7 +106,8 @@ Duration Costs::horizon() const { return std::max(horizon_, least_horizon()); }
 
 Duration Costs::least_horizon() const {
   // Two samples before the last one tell the model what it needs.
-  return std::max(4 * finest_, Duration(static_cast<Duration::rep>(2 * sending_ns_.value)));
+  const Duration for_link(static_cast<Duration::rep>(2 * sending_ns_.value));
+  return std::max(4 * finest_, std::min(for_link, for_link_max_));
 }
 
 std::uint64_t Costs::pages_in(model::Slot slot, Duration time, std::uint64_t queued,

@@ -46,8 +46,10 @@ class Costs {
   // Both follow what the samples of the epochs before cost the guest. As long as that is far less
   // than kSamplingShareMax of its time, the last sample comes closer to the end, down to
   // kFinestMin, and then the first one earlier. When it is more, the first one comes later, but
-  // leaves twice the time that it takes to send the pages of an epoch; and then the last one
-  // earlier.
+  // leaves twice the time that it takes to send the pages of an epoch: a link that stands still
+  // until then is full when it matters. If it is more even so, and it is reading the log that
+  // costs it, the last sample comes earlier, so that there are fewer. If it is write faults, these
+  // are the early samples', and the link is left less time when they cost twice as much.
   Duration horizon() const;
 
   // How many pages of those that are sent at that slot can be sent in the time given, behind what
@@ -58,7 +60,7 @@ class Costs {
   // 0 while unknown, bytes per second.
   double link_rate() const { return link_bytes_per_s_; }
   // Of this epoch's samples so far: the log, and the write faults that they brought.
-  Duration sample_cost() const { return epoch_cost_; }
+  Duration sample_cost() const { return epoch_reading_ + epoch_faults_; }
 
   // So many epochs are judged together: one in which the guest writes more than usual costs more,
   // and is followed by others that need their first sample all the earlier.
@@ -88,17 +90,20 @@ class Costs {
 
   Duration write_fault_;
   Mean reading_ns_;  // the log
-  Duration epoch_cost_{};
+  Duration epoch_reading_{}, epoch_faults_{};
   // The epochs since finest and horizon were last judged.
   struct {
-    Duration cost{}, length{};
+    Duration reading{}, faults{}, length{};
     unsigned samples = 0, epochs = 0;
   } judged_;
   unsigned epoch_samples_ = 0;
   unsigned epochs_without_samples_ = 0;
   Mean sending_ns_;  // all pages of an epoch
   Duration finest_ = kFinestMin;
-  Duration horizon_ = std::chrono::hours(1);  // all of the epoch
+  static constexpr Duration kNoHorizon = std::chrono::hours(1);  // all of the epoch
+  Duration horizon_ = kNoHorizon;
+  // No more of it is kept for the link's sake.
+  Duration for_link_max_ = kNoHorizon;
   // What sending a page takes depends on the slot: those that are sent late were mostly sent a
   // moment before, and go as small differences.
   struct PageCost {

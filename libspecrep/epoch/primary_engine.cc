@@ -329,13 +329,14 @@ void PrimaryEngine::speculate(model::Slot slot) {
   std::vector<std::uint32_t> sizes;
   // What a page takes is known only when it has been encoded, and a link with too much queued
   // has no room at the next samples, which matter most: first as many as there is room for
-  // whatever they take, then half of what there should be room for at a time.
+  // whatever they take, then half of what there should be room for, if the next ones are like
+  // those before, and at most twice as many as these.
   double page_bytes = kPageBytes;
   for (std::size_t first = 0; first < chosen_.size();) {
     const TimePoint begun = clock_.now();
     std::uint64_t room = costs_.pages_in(slot, next - begun, link_.queued_bytes(), page_bytes);
     if (room == 0) break;
-    if (first > 0) room /= 2;
+    if (first > 0) room = std::min<std::uint64_t>(room / 2, 2 * part.size());
     const std::size_t end =
         std::min(first + std::clamp<std::size_t>(room, kPartPagesMin, kChunkPages), chosen_.size());
     part.assign(chosen_.begin() + static_cast<std::ptrdiff_t>(first),

@@ -141,6 +141,28 @@ BOOST_AUTO_TEST_CASE(the_first_sample_leaves_the_link_time_for_what_an_epoch_too
   BOOST_TEST((costs.finest(100ms) == 1ms));
 }
 
+BOOST_AUTO_TEST_CASE(
+    write_faults_that_cost_too_much_take_time_from_the_link_and_not_the_last_sample) {
+  Costs costs;
+  TimePoint now{1s};
+  auto epochs = [&, i = 0](int count, std::uint64_t refaults) mutable {
+    for (; count > 0; --count) {
+      costs.sampled(0ms, refaults);  // at 2 us each
+      costs.sent(0, 100us, 1000, 64'000);
+      costs.link(now += 100ms, static_cast<std::uint64_t>(++i) * 5'000'000, 1);
+      costs.ended(100ms, 1000, 1000, 1'000'000);  // 20 ms at 50 bytes a microsecond
+    }
+  };
+  epochs(50, 4500);
+  BOOST_TEST((costs.horizon() == 40ms));
+  epochs(8, 6000);
+  BOOST_TEST((costs.horizon() <= 20ms));
+  BOOST_TEST((costs.finest(100ms) == 1ms));
+  // It has it again when they cost less.
+  epochs(50, 2000);
+  BOOST_TEST((costs.horizon() >= 40ms));
+}
+
 BOOST_AUTO_TEST_CASE(write_faults_count_as_what_they_cost_on_this_host) {
   Costs costs(9us);
   costs.sampled(0ms, 1000);

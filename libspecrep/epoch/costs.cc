@@ -65,6 +65,8 @@ void Costs::ended(Duration length, std::uint64_t written_pages, std::uint64_t ea
                       : any_page_.bytes.value;
   if (link_bytes_per_s_ > 0)
     sending = std::max(sending, page_bytes * pages / link_bytes_per_s_ * 1e9);
+  // Where nearly all was sent in vain, a page is reckoned as too much.
+  sending = std::min(sending, static_cast<double>(length.count()));
   sending_ns_.add(sending);
   // Epochs differ, and one that has too little time leaves much to its checkpoint.
   sending_ns_.value = std::max(sending_ns_.value, sending);

@@ -15,7 +15,8 @@
 // as badly as the recorder found its page's changed lines to pack; memory that was not written
 // before does not pack at all. Time: reading the log takes what it took when it was recorded,
 // and a page takes page_cost to copy, encode and queue. A checkpoint takes no time, and its own
-// pages (those of the guest's suspend) are not in a trace.
+// pages (those of the guest's suspend) are not in a trace. What the link carries is known when
+// the first epoch begins, and the link is idle then.
 namespace specrep::trace {
 
 struct ReplayOptions {

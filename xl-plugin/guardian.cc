@@ -274,30 +274,28 @@ int Guardian::conclude_in_order() {
 int Guardian::conclude_after_death(const std::string& how) {
   // First of all: the data link closed when the process died, and the backup waits only for the
   // heartbeat timeout before it activates. Only then the guest, which may be stopped; what it
-  // sends stays held until it is settled which copy goes on.
+  // sends stays held until it is settled which copy goes on. Whether it freezes later, for a
+  // suspend that was asked of it before, is watched when its clients have it back (go_on()).
   if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
-  std::string recovered;
-  bool stopped = false;
-  std::string advice;
   try {
     xen::Watchdog::disarm_unless_fed();
   } catch (const Error& error) {
     console_.warn(error.what(), error.advice());
   }
-  try {
-    const std::string done = xen::recover_guest(task_.domain.domid);
-    if (!done.empty()) recovered = " (" + done + ")";
-  } catch (const Error& error) {
-    recovered = std::string("; ") + error.what();
-    advice = error.advice();
-    stopped = true;
-  }
+  recover(milliseconds(0));
   // Whatever became of that: the output must not stay held if the copy is gone.
-  const std::string guest = settle("specrep-primary died; the guest lives on", advice) + recovered;
+  std::string advice;
+  std::string guest = settle("specrep-primary died; the guest lives on", advice);
+  if (!recovered_.empty()) guest += " (" + recovered_ + ")";
+  if (left_stopped_) {
+    guest += std::string("; ") + left_stopped_->what();
+    if (advice.empty()) advice = left_stopped_->advice();
+  }
   // By its entry remus-spec-stop knows that it was us who left the guest stopped.
   try {
     for (const xen::Protection& p : xen::list_protections())
-      if (!stopped && p.uuid == xen::to_string(task_.domain.uuid) && !p.alive) xen::remove_stale(p);
+      if (!left_stopped_ && p.uuid == xen::to_string(task_.domain.uuid) && !p.alive)
+        xen::remove_stale(p);
   } catch (const Error&) {
     // It is marked as dead wherever it is shown.
   }
@@ -308,6 +306,16 @@ int Guardian::conclude_after_death(const std::string& how) {
   events_.add(ended);
   console_.error(text, advice);
   return signal_ != 0 ? 128 + signal_ : 1;
+}
+
+void Guardian::recover(milliseconds freeze_max) {
+  try {
+    const std::string done = xen::recover_guest(task_.domain.domid, freeze_max);
+    if (!done.empty()) recovered_ += (recovered_.empty() ? "" : "; ") + done;
+    left_stopped_.reset();
+  } catch (const Error& error) {
+    left_stopped_ = error;
+  }
 }
 
 std::string Guardian::settle(const std::string& reason, std::string& advice) {
@@ -367,6 +375,7 @@ std::string Guardian::go_on(std::string& advice) {
   try {
     if (!xen::run_state(xen::Xenctrl(), task_.domain.domid).exists) return where_guest_stands();
     xen::open_output(task_.domain.domid, task_.netbuf_script);
+    if (!ended_) recover(xen::kFreezeMax);
     log("unprotected", where_guest_stands());
   } catch (const Error& error) {
     advice = error.advice();

@@ -59,6 +59,8 @@ class Guardian {
   int conclude(int status);
   int conclude_in_order();
   int conclude_after_death(const std::string& how);
+  // Makes the guest of a dead specrep-primary run; freeze_max: xen::recover_guest().
+  void recover(std::chrono::milliseconds freeze_max);
   int conclude_hand_over();
   // Finds out which copy of the guest may go on, and acts on it. Says in one sentence how the guest
   // stands then; `advice` is set to what the operator should do, if anything.
@@ -79,10 +81,12 @@ class Guardian {
   LineReader lines_;
   std::optional<Process> primary_;
   std::optional<nlohmann::json> ended_;
-  std::optional<Error> far_failure_;  // what the backup said before it gave up
-  bool handing_over_ = false;         // the backup may have been told to take the guest over
-  int signal_ = 0;                    // that asked us to stop
-  std::string stop_reason_;           // not empty: specrep-primary was asked to stop
+  std::optional<Error> far_failure_;   // what the backup said before it gave up
+  bool handing_over_ = false;          // the backup may have been told to take the guest over
+  int signal_ = 0;                     // that asked us to stop
+  std::string recovered_;              // what recover() has done
+  std::optional<Error> left_stopped_;  // why it could not
+  std::string stop_reason_;            // not empty: specrep-primary was asked to stop
   using TimePoint = std::chrono::steady_clock::time_point;
   std::optional<TimePoint> far_side_closed_;
   std::optional<TimePoint> kill_at_;

@@ -166,6 +166,23 @@ NetworkBuffer::NetworkBuffer(const std::vector<std::string>& interfaces, std::si
 
 NetworkBuffer::~NetworkBuffer() = default;
 
+void NetworkBuffer::open(const std::vector<std::string>& interfaces) noexcept {
+  try {
+    Netlink netlink;
+    for (const std::string& name : interfaces) {
+      Interface interface {
+        name, if_nametoindex(name.c_str()), {}
+      };
+      for (unsigned lane = 0; lane < kLanes; ++lane) {
+        interface.lanes[lane] = if_nametoindex(lane_name(interface.index, lane).c_str());
+        if (interface.lanes[lane] != 0)
+          netlink.plug(interface, lane, rtnl_qdisc_plug_release_indefinite);
+      }
+    }
+  } catch (const std::exception&) {
+  }
+}
+
 // The new lane first: a frame that some other CPU is still putting into the old one then counts
 // as the old epoch's or, if it comes too late for that, as that of the next epoch in that lane;
 // late, but never early.

@@ -58,6 +58,11 @@ class NetworkBuffer final : public OutputBuffer {
   void release(Epoch epoch) override;
   double fill() override;
 
+  // For good, all that is held and all that comes: what netbuf_script::take_away() begins with,
+  // without the start of a process. Of these interfaces, whatever of a buffer they have; what goes
+  // wrong is left to the script, which says it.
+  static void open(const std::vector<std::string>& interfaces) noexcept;
+
   // Of the last fill(): frames that were dropped since the start because the buffer was full.
   std::uint64_t dropped_frames() const { return dropped_; }
   double fill_max() const { return fill_max_; }  // of all fill()s

@@ -80,6 +80,7 @@ std::vector<std::string> UnheldInterfaces::look() {
 
 bool open_output(std::uint32_t domid, const std::string& netbuf_script) {
   const auto held = held_interfaces(domid);
+  output::NetworkBuffer::open(held);
   output::netbuf_script::take_away(netbuf_script, held);
   return !held.empty();
 }

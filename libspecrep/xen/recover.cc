@@ -17,10 +17,6 @@ namespace specrep::xen {
 
 namespace {
 
-// A guest that has taken a suspend request still needs a while to freeze (110 to 250 ms were
-// seen, an idle guest under emulation), and nothing shows that it is on its way. So one that
-// runs is watched for this long before it is called safe.
-constexpr std::chrono::milliseconds kFreezeMax{5000};
 constexpr std::chrono::milliseconds kFreezePoll{10};
 
 // The name that a domain bears while it is restored ends in this, as with `xl migrate`.
@@ -35,8 +31,8 @@ bool has_device_model(wire::GuestKind kind) {
   return kind == wire::HVM || kind == wire::HVM_PV_DRIVERS;
 }
 
-bool suspends_soon(const Xenctrl& xc, std::uint32_t domid) {
-  const auto until = std::chrono::steady_clock::now() + kFreezeMax;
+bool suspends_within(std::chrono::milliseconds freeze_max, const Xenctrl& xc, std::uint32_t domid) {
+  const auto until = std::chrono::steady_clock::now() + freeze_max;
   while (std::chrono::steady_clock::now() < until) {
     const RunState state = run_state(xc, domid);
     if (suspended(state)) return true;
@@ -76,7 +72,7 @@ void append(std::string& done, const std::string& what) {
 
 }  // namespace
 
-std::string recover_guest(std::uint32_t domid) {
+std::string recover_guest(std::uint32_t domid, std::chrono::milliseconds freeze_max) {
   const Xenctrl xc;
   if (!run_state(xc, domid).exists) return {};
   const Libxl libxl;
@@ -89,7 +85,7 @@ std::string recover_guest(std::uint32_t domid) {
 
   RunState state = run_state(xc, domid);
   if (!suspended(state) && !state.shut_down && !cancelled && cooperative(domain.kind) &&
-      suspends_soon(xc, domid))
+      suspends_within(freeze_max, xc, domid))
     state = run_state(xc, domid);
   if (!state.exists) return done;
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -16,6 +17,12 @@ inline std::string text_of(const nlohmann::json& object, const char* key) {
 inline std::optional<double> number_of(const nlohmann::json& object, const char* key) {
   const auto it = object.find(key);
   return it != object.end() && it->is_number() ? std::optional(it->get<double>()) : std::nullopt;
+}
+
+// Of what is counted: 0 if it is missing.
+inline std::uint64_t count_of(const nlohmann::json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_number_unsigned() ? it->get<std::uint64_t>() : 0;
 }
 
 }  // namespace specrep::tools

@@ -34,12 +34,8 @@ constexpr milliseconds kFarSideGrace{3000};
 constexpr milliseconds kMonitorStartMax{10'000};
 constexpr milliseconds kTick{500};
 
+using tools::count_of;
 using tools::text_of;
-
-std::uint64_t number_of(const nlohmann::json& event, const char* key) {
-  const auto it = event.find(key);
-  return it != event.end() && it->is_number() ? it->get<std::uint64_t>() : 0;
-}
 
 void write_all(int fd, const std::string& text) {
   std::size_t done = 0;
@@ -117,11 +113,11 @@ void Guardian::read_events() {
 void Guardian::on_progress(const nlohmann::json& event) {
   if (text_of(event, "phase") == "disks")
     return console_.copy_progress(
-        {"disks", number_of(event, "bytes_done"), number_of(event, "bytes_total")});
-  const std::uint64_t round = number_of(event, "round");
+        {"disks", count_of(event, "bytes_done"), count_of(event, "bytes_total")});
+  const std::uint64_t round = count_of(event, "round");
   console_.copy_progress(
       {round <= 1 ? "memory" : "what changed (round " + std::to_string(round) + ")",
-       number_of(event, "pages_done") * kPageBytes, number_of(event, "pages_total") * kPageBytes});
+       count_of(event, "pages_done") * kPageBytes, count_of(event, "pages_total") * kPageBytes});
 }
 
 void Guardian::on_event(const nlohmann::json& event) {
@@ -138,9 +134,9 @@ void Guardian::on_event(const nlohmann::json& event) {
         " (epoch " + std::to_string(task_.epoch_ms) +
         " ms). Ctrl-C stops protection; the guest runs on.");
   } else if (kind == "verified") {
-    const std::uint64_t different = number_of(event, "different");
-    const std::string epoch = "epoch " + std::to_string(number_of(event, "epoch"));
-    const std::string compared = std::to_string(number_of(event, "compared")) + " pages compared";
+    const std::uint64_t different = count_of(event, "different");
+    const std::string epoch = "epoch " + std::to_string(count_of(event, "epoch"));
+    const std::string compared = std::to_string(count_of(event, "compared")) + " pages compared";
     if (different == 0)
       console_.say(epoch + ": " + compared + ", no difference");
     else

@@ -52,8 +52,10 @@ def run(lab):
                     assert recent[figure] > 0, (figure, recent)
                 parts = recent["epoch_ms"] + recent["pause_ms"] + recent["lag_ms"]
                 assert abs(recent["output_delay_ms"] - parts) < 0.1, recent
-            epochs = [display["guests"][0]["status"]["sums"]["epochs"] for display in seen]
-            assert epochs[0] < epochs[2], epochs
+            epochs = seen[0]["guests"][0]["status"]["sums"]["epochs"]
+            # On a busy machine an epoch takes seconds.
+            lab.wait_for(lambda: top(lab, 1, 1)[0]["guests"][0]["status"]["sums"]["epochs"] > epochs, 60,
+                         f"more epochs than {epochs}")
             print(lab.ssh(1, "xl remus-spec-top -n 1").stdout)
             print(lab.ssh(1, "xl remus-spec-list").stdout)
             copy, = top(lab, 2, 1)[0]["guests"]

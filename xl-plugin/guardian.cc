@@ -271,7 +271,8 @@ int Guardian::conclude_after_death(const std::string& how) {
   // First of all: the data link closed when the process died, and the backup waits only for the
   // heartbeat timeout before it activates. Only then the guest, which may be stopped; what it
   // sends stays held until it is settled which copy goes on. Whether it freezes later, for a
-  // suspend that was asked of it before, is watched when its clients have it back (go_on()).
+  // suspend that was asked of it before, is watched when that is settled, and its clients have it
+  // back (go_on(), hold()).
   if (far_side_) far_side_->stand_down("specrep-primary died; the guest lives on");
   try {
     xen::Watchdog::disarm_unless_fed();
@@ -371,12 +372,13 @@ std::string Guardian::go_on(std::string& advice) {
   try {
     if (!xen::run_state(xen::Xenctrl(), task_.domain.domid).exists) return where_guest_stands();
     xen::open_output(task_.domain.domid, task_.netbuf_script);
-    if (!ended_) recover(xen::kFreezeMax);
-    log("unprotected", where_guest_stands());
   } catch (const Error& error) {
     advice = error.advice();
+    if (!ended_) recover(xen::kFreezeMax);
     return task_.domain.name + " runs, but its network is held: " + error.what();
   }
+  if (!ended_) recover(xen::kFreezeMax);
+  log("unprotected", where_guest_stands());
   return where_guest_stands();
 }
 
@@ -398,6 +400,8 @@ std::string Guardian::hold(std::string& advice) {
   const std::string& name = task_.domain.name;
   const xen::Xenctrl xc;
   if (!xen::run_state(xc, task_.domain.domid).exists) return where_guest_stands();
+  // One that is paused on its way to a suspend would go on with it when it is let go.
+  if (!ended_) recover(xen::kFreezeMax);
   xc_domain_pause(xc.get(), task_.domain.domid);
   log("held", task_.host + " may run " + name + " by now");
   if (xen::held_interfaces(task_.domain.domid).empty()) {  // -n, or it has no network

@@ -143,6 +143,16 @@ class NetworkBuffer::Netlink {
   nl_sock* socket_;
 };
 
+// A lane that is not there has index 0.
+NetworkBuffer::Interface NetworkBuffer::find(const std::string& name) {
+  Interface interface {
+    name, if_nametoindex(name.c_str()), {}
+  };
+  for (unsigned lane = 0; lane < kLanes; ++lane)
+    interface.lanes[lane] = if_nametoindex(lane_name(interface.index, lane).c_str());
+  return interface;
+}
+
 bool has_buffer(const std::string& interface) {
   const unsigned index = if_nametoindex(interface.c_str());
   return index != 0 && (if_nametoindex(lane_name(index, 0).c_str()) != 0 ||
@@ -152,15 +162,9 @@ bool has_buffer(const std::string& interface) {
 NetworkBuffer::NetworkBuffer(const std::vector<std::string>& interfaces, std::size_t limit_bytes)
     : netlink_(std::make_unique<Netlink>()), limit_bytes_(limit_bytes) {
   for (const std::string& name : interfaces) {
-    Interface interface {
-      name, if_nametoindex(name.c_str()), {}
-    };
-    for (unsigned lane = 0; lane < kLanes; ++lane) {
-      interface.lanes[lane] = if_nametoindex(lane_name(interface.index, lane).c_str());
-      if (interface.lanes[lane] == 0)
-        throw Error("the output buffer of " + name + " has not been set up");
-    }
-    interfaces_.push_back(std::move(interface));
+    interfaces_.push_back(find(name));
+    for (const unsigned lane : interfaces_.back().lanes)
+      if (lane == 0) throw Error("the output buffer of " + name + " has not been set up");
   }
 }
 
@@ -170,14 +174,10 @@ void NetworkBuffer::open(const std::vector<std::string>& interfaces) noexcept {
   try {
     Netlink netlink;
     for (const std::string& name : interfaces) {
-      Interface interface {
-        name, if_nametoindex(name.c_str()), {}
-      };
-      for (unsigned lane = 0; lane < kLanes; ++lane) {
-        interface.lanes[lane] = if_nametoindex(lane_name(interface.index, lane).c_str());
+      const Interface interface = find(name);
+      for (unsigned lane = 0; lane < kLanes; ++lane)
         if (interface.lanes[lane] != 0)
           netlink.plug(interface, lane, rtnl_qdisc_plug_release_indefinite);
-      }
     }
   } catch (const std::exception&) {
   }

@@ -72,6 +72,7 @@ class NetworkBuffer final : public OutputBuffer {
  private:
   class Netlink;
   struct Interface;
+  static Interface find(const std::string& name);
 
   std::unique_ptr<Netlink> netlink_;
   std::vector<Interface> interfaces_;

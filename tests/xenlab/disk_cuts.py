@@ -1,17 +1,15 @@
 #!/usr/bin/python3
 """Cuts the power under a protected guest that writes to a replicated disk, again and again at random moments, each
-time in a lab of its own: first under the journal, then under PostgreSQL. Checks each time that the disk with which the
+time in a fresh lab: under the journal and under PostgreSQL in turn. Checks each time that the disk with which the
 guest goes on has all that was acknowledged and nothing else, and prints how long nothing was acknowledged.
 
-The labs of a load go on from one that was frozen when its guest had just been protected, which takes minutes.
 Ctrl-C ends it early."""
 
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
-import pathlib
-import shutil
 import sys
 import tempfile
 import time
@@ -20,14 +18,11 @@ from collections.abc import Callable
 sys.dont_write_bytecode = True
 
 import disk  # noqa: E402
-from common import LabError, lab_dir, phase, say  # noqa: E402
+from common import LabError, lab_dir, say  # noqa: E402
 from cuts import percentile  # noqa: E402
 from lab import Lab  # noqa: E402
 from network import DATABASE_GUEST, DISK_GUEST, HOSTS  # noqa: E402
 from package import make_package  # noqa: E402
-
-# Emulated hosts can hardly do more than one checkpoint a second, and are slow when they have just been restored.
-OPTIONS = "-i 1000 --timeout 10000"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,38 +36,17 @@ LOADS = {"journal": Load(DISK_GUEST, disk.journal_load, disk.cut_journal),
          "postgres": Load(DATABASE_GUEST, disk.database_load, disk.cut_database)}
 TIMES = {"first_s": "the next acknowledgement", "all_s": "one on each connection"}
 LOG_LINES = 20
-ANSWER_S = 120
 
 
-def freeze_protected(load, package, memory):
-    """Freezes a lab, with its memory in that folder, when the load's guest, which has nothing to do yet, is protected.
-    """
-    with phase("freezing a lab with a protected guest"):
-        lab = Lab.start(lab_dir(), load.guest, memory=memory)
+def one(load, package):
+    with Lab.fresh(lab_dir(), load.guest, package) as lab:
         try:
-            lab.push(package)
             lab.start_disk_guest()
-            # Nobody who would have to be frozen, too, waits for its end.
-            lab.ssh(1, f"setsid -f xl remus-spec --json {OPTIONS} {load.guest} xen2 >/root/events 2>&1 </dev/null; "
-                       "until grep -q '\"protected\"' /root/events; do sleep 1; done", disk.PROTECTED_S)
-            lab.freeze(memory)
-        finally:
-            lab.down()
-
-
-def one(load, memory):
-    lab = Lab.thaw(lab_dir(), load.guest, memory)
-    try:
-        # Linux gives up asking who has an address before a protected guest's answer is let out.
-        lab.ask(lab.GUEST_ADDRESSES[load.guest], "peek", ANSWER_S)
-        with load.apply(lab) as client:
-            lab.connect(2)
-            return load.cut(lab, client)
-    except (AssertionError, LabError):
-        show_log(lab)
-        raise
-    finally:
-        lab.down()
+            with load.apply(lab) as client, disk.protected(lab):
+                return load.cut(lab, client)
+        except (AssertionError, LabError):
+            show_log(lab)
+            raise
 
 
 def show_log(lab):
@@ -92,26 +66,21 @@ def main():
     arguments = parser.parse_args()
     results, failures, number = {load: [] for load in arguments.only}, [], 0
     start_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="specrep-disk-cuts-", dir="/var/tmp") as folder, \
-            contextlib.suppress(KeyboardInterrupt):
+    with tempfile.TemporaryDirectory(prefix="specrep-disk-cuts-") as folder, contextlib.suppress(KeyboardInterrupt):
         package = make_package(folder)
-        for index, name in enumerate(arguments.only):
-            memory = pathlib.Path(folder) / name
-            freeze_protected(LOADS[name], package, memory)
-            while number < arguments.count * (index + 1) // len(arguments.only):
-                number += 1
-                try:
-                    results[name].append(one(LOADS[name], memory))
-                    say(f"cut {number}, {name}, {time.monotonic() - start_s:.0f} s: {results[name][-1]}")
-                except (AssertionError, LabError) as error:
-                    failures.append(f"cut {number}, {name}: {error}")
-                    say(f"FAILED {failures[-1]}")
-            shutil.rmtree(memory)
+        for name in itertools.islice(itertools.cycle(arguments.only), arguments.count):
+            number += 1
+            try:
+                results[name].append(one(LOADS[name], package))
+                say(f"cut {number}, {name}, {time.monotonic() - start_s:.0f} s: {results[name][-1]}")
+            except (AssertionError, LabError) as error:
+                failures.append(f"cut {number}, {name}: {error}")
+                say(f"FAILED {failures[-1]}")
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump({"cuts": {load: [vars(cut) for cut in of] for load, of in results.items()},
                        "failures": failures}, file, indent=1)
-    print(f"\n{number} power cuts with {OPTIONS}, in {time.monotonic() - start_s:.0f} s: "
+    print(f"\n{number} power cuts with {disk.CUT_OPTIONS}, in {time.monotonic() - start_s:.0f} s: "
           f"{len(failures)} failed\n")
     print(f"{'seconds from the cut until':30}{'load':>10}{'n':>4}{'min':>8}{'median':>8}{'99 %':>8}")
     for load, of in results.items():

@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import time
 
-import frozen
 from client import POWER_PORT, Counter, ask
 from commits import Commits
 from common import LabError, phase
@@ -56,46 +55,15 @@ class Lab:
         self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
 
     @classmethod
-    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False, memory=None):
+    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False):
         """Starts a fresh lab from snapshots (which are made if missing).
 
-        `hosts` are the ones that get power; `full_load` lets a workload run without pauses; a lab with a folder for
-        its `memory` can be frozen.
+        `hosts` are the ones that get power; `full_load` lets a workload run without pauses.
         """
-        cls._check_down(folder)
-        snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load)
-
-        def power_on(lab):
-            for host in hosts:
-                ram_file = frozen.make_ram_file(memory, host) if memory else None
-                lab.machines[host].restore(snapshots[host], ram_file, guest_disks)
-            in_parallel(lab.connect, hosts)
-            if guest not in (None, *DISK_GUESTS):
-                lab.ssh(1, f"xl unpause {guest}")
-        return cls._bring_up(folder, guest, virtual_time, power_on)
-
-    @classmethod
-    def thaw(cls, folder, guest, memory):
-        """Starts a lab that goes on from one with that guest that was frozen, whose folder for its memory this is.
-
-        Its hosts may have much to do: connect() to those that are to take commands.
-        """
-        cls._check_down(folder)
-
-        def power_on(lab):
-            # All at once, since they are connected to each other.
-            in_parallel(lambda host: lab.machines[host].restore(frozen.snapshot(memory, host),
-                                                                guest_disks=frozen.disks(memory, host)), HOSTS)
-        return cls._bring_up(folder, guest, False, power_on)
-
-    @staticmethod
-    def _check_down(folder):
-        if (pathlib.Path(folder) / "lab.json").exists():
-            raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
-
-    @classmethod
-    def _bring_up(cls, folder, guest, virtual_time, power_on):
         folder = pathlib.Path(folder)
+        if (folder / "lab.json").exists():
+            raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
+        snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         lab = cls(folder, guest, virtual_time)
@@ -103,7 +71,11 @@ class Lab:
             (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time}))
             with phase("starting the lab from its snapshots"):
                 lab.network.up()
-                power_on(lab)
+                for host in hosts:
+                    lab.machines[host].restore(snapshots[host], guest_disks=guest_disks)
+                in_parallel(lab.connect, hosts)
+                if guest not in (None, *DISK_GUESTS):
+                    lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
             lab.down()
             raise
@@ -128,18 +100,6 @@ class Lab:
         except FileNotFoundError:
             raise LabError("no lab is up; run scripts/xenlab up first") from None
         return cls(folder, **settings)
-
-    def freeze(self, memory):
-        """Ends both hosts at the same moment, so that their connections to each other do not notice when they go on.
-
-        `memory` is the folder that start() was given.
-        """
-        for host in HOSTS:
-            self._shells[host].disconnect()
-        for host in HOSTS:
-            frozen.stop(self.machines[host])
-        for host in HOSTS:
-            self.machines[host].freeze(frozen.snapshot(memory, host))
 
     def down(self):
         """Ends the hosts and removes everything but the cached snapshots."""

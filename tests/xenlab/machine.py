@@ -88,8 +88,7 @@ class Machine:
     def restore(self, snapshot, ram_file=None, guest_disks=()):
         """Goes on from a snapshot. With `ram_file`, a copy of the memory, it can be snapshotted again.
 
-        `guest_disks` (images, or another snapshot's disks) are what /dev/vdb and /dev/vdc are to hold, if the host
-        has them.
+        `guest_disks` are the images of what /dev/vdb and /dev/vdc are to hold, if the host has them.
         """
         self.folder.mkdir(exist_ok=True)
         self._make_disk(DISK, snapshot / DISK)

@@ -13,8 +13,6 @@ from network import replication_address
 # A host has little to give: this much while protection starts, and that much under test.
 CALM_PER_S, CHURN_PER_S = 5, 40
 CUT_OPTIONS = "-i 200 --timeout 3000"
-# The first copy of memory and disk, while the guest writes and the machine is busy.
-PROTECTED_S = 400
 # What was on its way at a cut has arrived by then.
 ARRIVED_S = 0.3
 GOING_S = 120
@@ -43,7 +41,7 @@ def database_load(lab):
 @contextlib.contextmanager
 def protected(lab, options=CUT_OPTIONS):
     with lab.protect(options) as protection:
-        yield protection.wait_until_protected(PROTECTED_S)
+        yield protection.wait_until_protected()
 
 
 @dataclasses.dataclass(frozen=True)

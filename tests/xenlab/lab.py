@@ -44,36 +44,37 @@ class Lab:
     CLIENT_ADDRESS = CLIENT_ADDRESS
     GUEST_ADDRESSES = GUEST_ADDRESSES
 
-    def __init__(self, folder, guest, virtual_time):
+    def __init__(self, folder, guest, virtual_time, hosts=HOSTS):
         self.folder = pathlib.Path(folder)
         self.guest = guest
         self.virtual_time = virtual_time
         self.network = Network(self.folder)
         image = ensure_image()
         self.machines = {host: Machine(host, self.folder, self.network, image, virtual_time,
-                                       durable_disks=guest in DISK_GUESTS) for host in HOSTS}
-        self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in HOSTS}
+                                       durable_disks=guest in DISK_GUESTS) for host in hosts}
+        self._shells = {host: Shell(host, self.folder, self.network, image / "id") for host in hosts}
 
     @classmethod
-    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False):
+    def start(cls, folder, guest=None, virtual_time=False, hosts=HOSTS, full_load=False, powered=None):
         """Starts a fresh lab from snapshots (which are made if missing).
 
-        `hosts` are the ones that get power; `full_load` lets a workload run without pauses.
+        Of its `hosts` the `powered` ones get power, all unless told; `full_load` lets a workload run without pauses.
         """
         folder = pathlib.Path(folder)
         if (folder / "lab.json").exists():
             raise LabError(f"a lab is up already in {folder}; run scripts/xenlab down first")
-        snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load)
+        powered = hosts if powered is None else powered
+        snapshots, guest_disks = ensure_snapshots(guest, virtual_time, full_load, hosts)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        lab = cls(folder, guest, virtual_time)
+        lab = cls(folder, guest, virtual_time, hosts)
         try:
-            (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time}))
+            (folder / "lab.json").write_text(json.dumps({"guest": guest, "virtual_time": virtual_time, "hosts": hosts}))
             with phase("starting the lab from its snapshots"):
                 lab.network.up()
-                for host in hosts:
+                for host in powered:
                     lab.machines[host].restore(snapshots[host], guest_disks=guest_disks)
-                in_parallel(lab.connect, hosts)
+                in_parallel(lab.connect, powered)
                 if guest not in (None, *DISK_GUESTS):
                     lab.ssh(1, f"xl unpause {guest}")
         except BaseException:
@@ -103,7 +104,7 @@ class Lab:
 
     def down(self):
         """Ends the hosts and removes everything but the cached snapshots."""
-        for host in HOSTS:
+        for host in self.machines:
             self.power_cut(host)
         self.network.down()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -181,8 +182,8 @@ class Lab:
         return min(tries)[1]
 
     def push(self, package=None):
-        """Installs the current build on both hosts that have power (see package.py)."""
-        install({host: self._shells[host] for host in HOSTS if self.is_running(host)}, self.folder, package)
+        """Installs the current build on all hosts that have power (see package.py)."""
+        install({host: self._shells[host] for host in self.machines if self.is_running(host)}, self.folder, package)
 
     def connect(self, host, limit_s=SSH_TIMEOUT_S):
         """Connects to a host that has just come up, and tells it what time it is."""

@@ -1,9 +1,9 @@
 """A lab's networks: bridges and taps in a network namespace of its own, so that labs never meet.
 
-Three bridges join the two hosts, one for each of a host's cards:
+Three bridges join the hosts, one for each of a host's cards:
   mgmt   10.77.0.N        how the tests reach the hosts (the tests' end: 10.77.0.254)
   rep    192.168.77.N     the replication link; the namespace has no address on it
-  guest  192.168.88.0/24  the guests, and outside both hosts their client (192.168.88.254)
+  guest  192.168.88.0/24  the guests, and outside all hosts their client (192.168.88.254)
 The last has IPv6, too (fd00:88::/64), and more networks for guests with several cards.
 """
 
@@ -14,7 +14,9 @@ import subprocess
 from common import run
 
 PURPOSES = ("mgmt", "rep", "guest")
+# A lab has these hosts, or all.
 HOSTS = (1, 2)
+ALL_HOSTS = (*HOSTS, 3)
 CLIENT_ADDRESS = "192.168.88.254"
 MANAGEMENT_ADDRESS = "10.77.0.254"
 # These start when the test wants it, because their disks need specrep's programs.
@@ -74,7 +76,7 @@ class Network:
         for purpose in PURPOSES:
             lines.append(f"link add name {purpose} type bridge forward_delay 0 mcast_snooping 0")
             lines.append(f"link set {purpose} up")
-            for host in HOSTS:
+            for host in ALL_HOSTS:
                 lines.append(f"tuntap add dev {tap(purpose, host)} mode tap vnet_hdr")
                 lines.append(f"link set {tap(purpose, host)} master {purpose} up")
         lines.append(f"address add {MANAGEMENT_ADDRESS}/24 dev mgmt")
@@ -91,11 +93,11 @@ class Network:
 
     def partition(self):
         """Cuts the replication link. The hosts' cards keep their carrier: it is QEMU that has the tap."""
-        for host in HOSTS:
+        for host in ALL_HOSTS:
             self._ip(f"link set {tap('rep', host)} nomaster")
 
     def heal(self):
-        for host in HOSTS:
+        for host in ALL_HOSTS:
             self._ip(f"link set {tap('rep', host)} master rep")
 
     def forget_neighbours(self):
@@ -104,7 +106,7 @@ class Network:
 
     def is_joined(self):
         shown = run(["ip", "-n", self.name, "-j", "link", "show", "master", "rep"], "look at the replication link")
-        return len(json.loads(shown.stdout or "[]")) == len(HOSTS)
+        return len(json.loads(shown.stdout or "[]")) == len(ALL_HOSTS)
 
     def _ip(self, line):
         run(["ip", "-n", self.name, *line.split()], f"set up the lab's network ({line})")

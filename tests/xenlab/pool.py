@@ -6,7 +6,7 @@ import subprocess
 import time
 import uuid
 
-from network import HOSTS, management_address, replication_address
+from network import management_address, replication_address
 
 SERVICES = "specrep-listener specrep-agent"
 HOST_MEMORY_MIB = 800
@@ -21,13 +21,13 @@ class Guest:
 
 
 def make_guest(lab, name, address, number=1):
-    """The configuration of a small guest, /etc/xen/NAME.cfg, on both hosts. Returns the Guest."""
+    """The configuration of a small guest, /etc/xen/NAME.cfg, on all hosts. Returns the Guest."""
     guest = Guest(name, address, str(uuid.UUID(int=number << 64 | 0x4000800000000000 + number)))
     text = lab.ssh(1, "cat /root/pvh.cfg").stdout
     text = (text.replace('"pvh"\ntype', f'"{guest.name}"\nuuid = "{guest.uuid}"\ntype')
             .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}"))
     assert guest.uuid in text and guest.address in text, text
-    for host in HOSTS:
+    for host in lab.machines:
         subprocess.run(lab.ssh_argv(host, f"cat > /etc/xen/{name}.cfg"), input=text, text=True, check=True, timeout=60)
     return guest
 
@@ -38,7 +38,7 @@ class Pool:
     def __init__(self, lab, guests, ha=()):
         self.lab = lab
         self.guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, guests + 1)]
-        for host in HOSTS:
+        for host in lab.machines:
             where = (f"--address {management_address(host)} --replication-address {replication_address(host)} "
                      f"--memory {HOST_MEMORY_MIB}")
             self._step(host, f"specrep-pool {'init lab' if host == 1 else f'join {management_address(1)}'} {where}")
@@ -47,7 +47,7 @@ class Pool:
         for guest in self.guests:
             # An emulated processor cannot do more, with three guests.
             self._step(1, f"specrep-pool vm-protect {guest.name} preferred-host=xen1 epoch-ms=2000")
-        for host in HOSTS:
+        for host in lab.machines:
             self.lab.ssh(host, "sync")  # a power cut is to come
 
     def _step(self, host, command):
@@ -72,7 +72,7 @@ class Pool:
         try:
             self.lab.wait_for(all_protected, timeout, f"all guests on host {on}, protected by host {by}")
         except AssertionError:
-            for host in HOSTS:
+            for host in self.lab.machines:
                 if self.lab.is_running(host):
                     print(f"host {host}: {self.lab.ssh(host, 'xl list; xl remus-spec-list').stdout}")
                     print(json.dumps(self.status(host), indent=1))

@@ -22,7 +22,7 @@ TIMEOUT_S = 3600
 
 
 def record(workload, epoch_ms, epochs, output):
-    lab = Lab.start(lab_dir(), workload, virtual_time=True, hosts=[1])
+    lab = Lab.start(lab_dir(), workload, virtual_time=True, powered=[1])
     try:
         lab.push()
         # dom0 would otherwise have to wait for up to a millisecond until the guest makes room.

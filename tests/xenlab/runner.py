@@ -6,6 +6,7 @@ A test is a module with a docstring whose first line says what it proves,
   ON_REQUEST = True               optional: not among those that scripts/check runs, since it takes long or is about
                                   what rarely breaks alone; run when it is named, and by --all. Or the guests, in a
                                   tuple, with which it is run so
+  HOSTS = (1, 2, 3)               optional: without it, there are two
   INSTALL = False                 optional: the build is not installed on the hosts
   def run(lab):                   raises if it fails
 """
@@ -19,6 +20,7 @@ import types
 
 from common import HERE, LabError, say
 from lab import Lab
+from network import HOSTS
 from package import is_built, make_package
 
 
@@ -88,7 +90,7 @@ def _run_one(test, folder, package, keep):
     """Returns what went wrong, or None."""
     error = lab = None
     try:
-        lab = Lab.start(folder, test.guest, test.virtual_time)
+        lab = Lab.start(folder, test.guest, test.virtual_time, getattr(test.module, "HOSTS", HOSTS))
         if package and getattr(test.module, "INSTALL", True):
             lab.push(package)
         test.module.run(lab)

@@ -1,6 +1,7 @@
 """Snapshots of booted hosts, made when first wanted and then shared, read-only, by all labs.
 
   booted     both hosts, ready for work
+  booted-3   a third one
   pvh, hvm   host 1 with that guest, paused; host 2 is the one of `booted`
   booted-disk, and oltp, mail, ...
              the same for the guests that run workloads (workloads.py), which need a disk;
@@ -41,10 +42,10 @@ def timeout_s(real_timeout_s, virtual_time):
     return real_timeout_s * (VIRTUAL_TIME_FACTOR if virtual_time else 1)
 
 
-def ensure_snapshots(guest, virtual_time, full_load=False):
+def ensure_snapshots(guest, virtual_time, full_load=False, hosts=HOSTS):
     """Returns what a lab with that guest (or None) on host 1 starts from.
 
-    That is {host: its snapshot's folder}, and the guest's disks, the same for both hosts.
+    That is {host: its snapshot's folder}, and the guest's disks, the same for both hosts; a third host has none.
     """
     image = ensure_image()
     suffix = "-vt" if virtual_time else ""
@@ -53,7 +54,11 @@ def ensure_snapshots(guest, virtual_time, full_load=False):
     kind, disk_sizes, make_files = _hosts_for(guest)
     booted = parent / f"booted{kind}{suffix}"
     snapshots = {host: booted / f"host{host}" for host in HOSTS}
-    _ensure(booted, lambda work: _boot(work, image, virtual_time, disk_sizes, make_files))
+    _ensure(booted, lambda work: _boot(work, image, virtual_time, HOSTS, disk_sizes, make_files))
+    for host in set(hosts) - set(HOSTS):
+        alone = parent / f"booted-{host}{suffix}"
+        _ensure(alone, lambda work, host=host: _boot(work, image, virtual_time, [host]))
+        snapshots[host] = alone / f"host{host}"
     if not guest:
         return snapshots, []
     if guest == DISK_GUEST:
@@ -98,9 +103,9 @@ def _ensure(state, make):
                 os.rename(pathlib.Path(work) / "out", state)
 
 
-def _boot(work, image, virtual_time, guest_disk_sizes, make_files):
+def _boot(work, image, virtual_time, numbers, guest_disk_sizes=(), make_files=None):
     files = make_files(image, work) if make_files else {}
-    with _workshop(image, virtual_time, HOSTS) as hosts:
+    with _workshop(image, virtual_time, numbers) as hosts:
         for machine, _ in hosts:
             machine.boot(_snapshot_folder(work, machine) / "ram", guest_disk_sizes)
         in_parallel(lambda host: _wait_until_booted(host[1], virtual_time), hosts)

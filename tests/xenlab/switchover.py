@@ -6,7 +6,6 @@ import json
 import random
 import time
 
-from disk import PROTECTED_S
 from explain import wait_for_failover
 from once import Once
 
@@ -47,7 +46,7 @@ def switch_over(lab, host, options, watch=lambda: None):
     address = lab.GUEST_ADDRESSES[lab.guest]
     with contextlib.ExitStack() as stack:
         protection = stack.enter_context(lab.protect(options, host=host))
-        protection.wait_until_protected(PROTECTED_S)
+        protection.wait_until_protected()
         # Only now: an emulated host has little to spare while it copies a guest.
         counter = stack.enter_context(lab.Counter(address, interval_ms=20))
         once = stack.enter_context(Once(lab.network, address, lab.folder / "once.log"))

@@ -2,7 +2,7 @@
 
 import time
 
-from disk import CALM_PER_S, CHURN_PER_S, PROTECTED_S, check_disk, check_equal, journal_load, link_port
+from disk import CALM_PER_S, CHURN_PER_S, check_disk, check_equal, journal_load, link_port
 from journal import summary
 from protection import check_nothing_left
 
@@ -21,7 +21,7 @@ def run(lab):
         # What is written, where it arrives; and what is answered to that.
         for host, end in ((2, "dport"), (1, "sport")):
             with lab.protect(OPTIONS) as protection:
-                protection.wait_until_protected(PROTECTED_S)
+                protection.wait_until_protected()
                 journal.churn(CHURN_PER_S)
                 journal.wait_for_all(60)
                 since_ns = time.monotonic_ns()
@@ -37,7 +37,7 @@ def run(lab):
             lab.wait_for(lambda: lab.domains(2) == [], 60, "the end of the copy on host 2")
             check_nothing_left(lab)
         with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected(PROTECTED_S)
+            protection.wait_until_protected()
             print(summary(journal.check()))
             lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
             protection.end().expect(0)

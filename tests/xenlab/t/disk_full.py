@@ -1,6 +1,6 @@
 """When there is no room for the backup's copy of a disk, protection ends and says so, and the guest notices nothing."""
 
-from disk import CHURN_PER_S, GOING_S, PROTECTED_S, check_disk, check_equal
+from disk import CHURN_PER_S, GOING_S, check_disk, check_equal
 from journal import summary
 from protection import check_nothing_left
 
@@ -21,7 +21,7 @@ def run(lab):
     with lab.Journal() as journal:
         journal.wait_for_all(GOING_S)
         with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected(PROTECTED_S)
+            protection.wait_until_protected()
             journal.wait_for_all(GOING_S)
             # Whatever is left, to the last page.
             lab.ssh(2, f"cat /dev/zero > {FOLDER}/filler", check=False)
@@ -35,7 +35,7 @@ def run(lab):
         check_nothing_left(lab)
         lab.ssh(2, f"rm {FOLDER}/filler")
         with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected(PROTECTED_S)
+            protection.wait_until_protected()
             gap_s = journal.longest_gap_s()
             report = journal.check()
             lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)

@@ -2,7 +2,7 @@
 
 import time
 
-from disk import CHURN_PER_S, PROTECTED_S, check_disk, check_equal, journal_load
+from disk import CHURN_PER_S, check_disk, check_equal, journal_load
 from journal import summary
 from switchover import switch_over
 
@@ -24,7 +24,7 @@ def run(lab):
             assert moved.lost == [], moved
             assert host == 1 or moved.disk_bytes < CHANGED_MIB_MAX << 20, moved
         with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected(PROTECTED_S)
+            protection.wait_until_protected()
             time.sleep(2)
             lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
             protection.end().expect(0)

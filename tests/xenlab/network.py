@@ -21,7 +21,7 @@ CLIENT_ADDRESS = "192.168.88.254"
 MANAGEMENT_ADDRESS = "10.77.0.254"
 # These start when the test wants it, because their disks need specrep's programs.
 DISK_GUEST, DATABASE_GUEST = DISK_GUESTS = ("disk", "database")
-WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler", "javascript", "web", "mariadb", "java")
+WORKLOADS = ("oltp", "fileserver", "mail", "redis", "compiler", "javascript", "web", "mariadb", "java", "etcd")
 GUEST_ADDRESSES = {"pvh": "192.168.88.51", "hvm": "192.168.88.52",
                    DISK_GUEST: "192.168.88.54", DATABASE_GUEST: "192.168.88.55",
                    # One runs at a time, so they share one.

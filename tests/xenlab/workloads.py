@@ -22,7 +22,8 @@ ADDRESS = GUEST_ADDRESSES[WORKLOADS[0]]
 
 # In virtual time these keep the guest's CPU 30 to 50 % busy.
 OPERATIONS_PER_S = {"oltp": 200, "fileserver": 650, "mail": 80, "redis": 2500, "compiler": 0.5,
-                    "javascript": 200, "web": 250, "mariadb": 40, "java": 120}
+                    "javascript": 200, "web": 250, "mariadb": 40, "java": 120,
+                    "etcd": 80}
 # In real time a host has so much less to give.
 REAL_TIME_SLOWDOWN = 20
 WARM_UP_S = 12

@@ -1,13 +1,16 @@
 """What the workloads share: services, paced clients, and the count of what they have done."""
 
+import http.client
 import math
 import mmap
 import os
 import pwd
 import random
+import re
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -84,6 +87,50 @@ def _run(operate, gap_s, done):
             time.sleep(max(0, due_s - time.monotonic()))
         operate()
         done()
+
+
+def follow(lines, pattern, count):
+    """Counts what a benchmark says of itself, in a thread of its own: `pattern` has the second and the transactions
+    a second since the report before."""
+    threading.Thread(target=_follow, args=(lines, pattern, count), daemon=True).start()
+
+
+def _follow(lines, pattern, count):
+    last_s = 0.0
+    total = 0.0
+    for line in lines:
+        match = re.match(pattern, line)
+        if not match:
+            print(line.strip(), flush=True)
+            continue
+        before = round(total)
+        total += (float(match[1]) - last_s) * float(match[2])
+        last_s = float(match[1])
+        count.add(0, round(total) - before)
+
+
+class HttpConnection:
+    """A connection to a server in this guest that is kept."""
+
+    def __init__(self, port):
+        self._connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def request(self, method, path, body=None, headers={}):
+        """Returns the answer, which has been read; its content is `content`."""
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        answer.content = answer.read()
+        if answer.status >= 400:
+            raise ValueError(f"{answer.status} was answered to {method} {path}: {answer.content[:200]!r}")
+        return answer
+
+
+def http_answers(port, path):
+    try:
+        HttpConnection(port).request("GET", path)
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 class Material:

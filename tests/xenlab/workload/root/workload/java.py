@@ -1,11 +1,10 @@
 """Java: a search engine, whose documents and index are objects in a heap of generations, with a log that is flushed."""
 
-import http.client
 import random
 import struct
 import subprocess
 
-from common import Material, Zipf, clients, folder_for, log_normal_size, service, wait_until
+from common import HttpConnection, Material, Zipf, clients, folder_for, http_answers, log_normal_size, service, wait_until
 
 FOLDER = "/srv/java"
 MATERIAL = f"{FOLDER}/material"
@@ -43,27 +42,19 @@ def initialise():
 def start(rate, count):
     service(["java", f"-Xms{HEAP_MIB}m", f"-Xmx{HEAP_MIB}m", "-Dsun.net.httpserver.nodelay=true", "-cp", FOLDER, "Search",
              FOLDER, DOCUMENTS, PORT])
-    wait_until(_answers, "Java")
+    wait_until(lambda: http_answers(PORT, "/document/0"), "Java")
     clients(CLIENTS, Client, rate, count)
-
-
-def _answers():
-    try:
-        Client(0).request("GET", "/document/0")
-        return True
-    except OSError:
-        return False
 
 
 def _document_size():
     return log_normal_size(DOCUMENT_MEDIAN_BYTES, DOCUMENT_SIGMA, 100, DOCUMENT_BYTES_MAX)
 
 
-class Client:
+class Client(HttpConnection):
     """A connection that is kept. Each call is one request."""
 
     def __init__(self, _):
-        self._connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        super().__init__(PORT)
         self._material = Material(MATERIAL)
         self._documents = Zipf(DOCUMENTS, ZIPF_EXPONENT)
         with open(WORDS) as file:
@@ -73,13 +64,6 @@ class Client:
 
     def __call__(self):
         random.choices(self._operations, MIX.values())[0]()
-
-    def request(self, method, path, body=None):
-        self._connection.request(method, path, body)
-        answer = self._connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise ValueError(f"Java answered {answer.status} to {method} {path}")
 
     def _search(self):
         words = [self._words[self._frequent.pick()] for _ in range(random.randint(1, 3))]

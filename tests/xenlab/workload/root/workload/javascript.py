@@ -1,10 +1,9 @@
 """Node.js: a shop with sessions in a heap whose live objects the garbage collector moves, and with logs and files."""
 
-import http.client
 import json
 import random
 
-from common import Material, Zipf, clients, folder_for, log_normal_size, service, wait_until
+from common import HttpConnection, Material, Zipf, clients, folder_for, http_answers, log_normal_size, service, wait_until
 
 FOLDER = "/srv/javascript"
 MATERIAL = f"{FOLDER}/material"
@@ -41,16 +40,8 @@ def initialise():
 
 def start(rate, count):
     service(["node", "/workload/javascript.js"])
-    wait_until(_answers, "Node.js")
+    wait_until(lambda: http_answers(PORT, "/product/0"), "Node.js")
     clients(CLIENTS, Client, rate, count)
-
-
-def _answers():
-    try:
-        Client(0).request("GET", "/product/0")
-        return True
-    except OSError:
-        return False
 
 
 def _text(material, size):
@@ -61,11 +52,11 @@ def _words(material):
     return sorted({word.lower() for word in _text(material, 200_000).split() if word.isalpha()})
 
 
-class Client:
+class Client(HttpConnection):
     """A connection that is kept. Each call is one request of a random session."""
 
     def __init__(self, _):
-        self._connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        super().__init__(PORT)
         self._material = Material(MATERIAL)
         self._products = Zipf(PRODUCTS, ZIPF_EXPONENT)
         self._sessions = Zipf(SESSIONS, ZIPF_EXPONENT)
@@ -76,13 +67,6 @@ class Client:
     def __call__(self):
         random.choices(self._operations, MIX.values())[0]()
 
-    def request(self, method, path, body=None):
-        self._connection.request(method, path, body and json.dumps(body))
-        answer = self._connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            raise ValueError(f"Node.js answered {answer.status} to {method} {path}")
-
     def _session(self):
         return f"session-{self._sessions.pick()}"
 
@@ -90,9 +74,9 @@ class Client:
         self.request("GET", f"/product/{self._products.pick()}")
 
     def _put(self):
-        self.request("POST", f"/cart/{self._session()}", {
+        self.request("POST", f"/cart/{self._session()}", json.dumps({
             "product": self._products.pick(), "number": random.randint(1, 5),
-            "note": _text(self._material, random.randrange(*NOTE_BYTES))})
+            "note": _text(self._material, random.randrange(*NOTE_BYTES))}))
 
     def _look(self):
         self.request("GET", f"/cart/{self._session()}")

@@ -1,10 +1,8 @@
 """MariaDB under sysbench's oltp_read_write: 18 statements a transaction, of which 4 write."""
 
-import re
 import subprocess
-import threading
 
-from common import folder_for, service, wait_until
+from common import folder_for, follow, service, wait_until
 
 DATA = "/srv/mariadb"
 SOCKET = "/run/mariadb.sock"
@@ -17,6 +15,7 @@ SETTINGS = ["--no-defaults", f"--datadir={DATA}", f"--socket={SOCKET}", "--skip-
 CLIENT = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root", "-e"]
 SYSBENCH = ["sysbench", "oltp_read_write", f"--mysql-socket={SOCKET}", "--mysql-user=root", "--mysql-db=test",
             f"--tables={TABLES}", f"--table-size={ROWS}", "--rand-type=pareto"]
+PROGRESS = r"\[ ([0-9]+)s \] thds: [0-9]+ tps: ([0-9.]+)"
 
 
 def initialise():
@@ -33,7 +32,7 @@ def start(rate, count):
     _start_server()
     sysbench = service([*SYSBENCH, f"--threads={CLIENTS}", "--time=0", f"--rate={round(rate)}", "--report-interval=1", "run"],
                        stdout=subprocess.PIPE, text=True)
-    threading.Thread(target=_follow, args=(sysbench.stdout, count), daemon=True).start()
+    follow(sysbench.stdout, PROGRESS, count)
 
 
 def _start_server(*options):
@@ -47,18 +46,3 @@ def _start_server(*options):
 def _run(argv, user="root"):
     if service(argv, user).wait() != 0:
         raise SystemExit(f"{argv[0]} failed")
-
-
-def _follow(lines, count):
-    """Adds up "[ 3s ] thds: 4 tps: 41.98 qps: ..."."""
-    last_s = 0
-    total = 0.0
-    for line in lines:
-        match = re.match(r"\[ ([0-9]+)s \] thds: [0-9]+ tps: ([0-9.]+)", line)
-        if not match:
-            print(f"sysbench: {line.strip()}", flush=True)
-            continue
-        before = round(total)
-        total += (int(match[1]) - last_s) * float(match[2])
-        last_s = int(match[1])
-        count.add(0, round(total) - before)

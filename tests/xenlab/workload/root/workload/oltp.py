@@ -2,11 +2,9 @@
 
 import os
 import pathlib
-import re
 import subprocess
-import threading
 
-from common import folder_for, service, wait_until
+from common import folder_for, follow, service, wait_until
 
 BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SCRIPTS = pathlib.Path("/workload/oltp")
@@ -17,6 +15,7 @@ CLIENTS = 8
 MIX = {"broker_volume": 49, "customer_position": 130, "market_feed": 10, "market_watch": 180,
        "security_detail": 140, "trade_lookup": 80, "trade_order": 101, "trade_result": 100,
        "trade_status": 190, "trade_update": 20}
+PROGRESS = r"progress: ([0-9.]+) s, ([0-9.]+) tps"
 SETTINGS = "jit=off\nlogging_collector=off\nlisten_addresses=''\nmax_connections=40\n"
 
 
@@ -37,7 +36,7 @@ def start(rate, count):
     pgbench = service([BIN / "pgbench", "-n", "-M", "prepared", "-c", CLIENTS, "-j", 1, "-T", 10**6, "-P", 1,
                        *(["-R", rate] if rate else []), *scripts, "postgres"],
                       "postgres", stderr=subprocess.PIPE, text=True)
-    threading.Thread(target=_follow, args=(pgbench.stderr, count), daemon=True).start()
+    follow(pgbench.stderr, PROGRESS, count)
 
 
 def _start_server(*options):
@@ -45,22 +44,6 @@ def _start_server(*options):
     server = service([BIN / "postgres", "-D", DATA, *options], "postgres", DATA)
     wait_until(lambda: subprocess.run([BIN / "pg_isready", "-q", "-h", SOCKETS, "-U", "postgres"]).returncode == 0, "PostgreSQL")
     return server
-
-
-def _follow(lines, count):
-    """Adds up "progress: 3.0 s, 212.0 tps, ..."."""
-    last_s = 0.0
-    total = 0.0
-    for line in lines:
-        match = re.match(r"progress: ([0-9.]+) s, ([0-9.]+) tps", line)
-        if not match:
-            print(f"pgbench: {line.strip()}", flush=True)
-            continue
-        now_s = float(match[1])
-        before = round(total)
-        total += (now_s - last_s) * float(match[2])
-        last_s = now_s
-        count.add(0, round(total) - before)
 
 
 def _as_postgres(argv):

@@ -1,12 +1,11 @@
 """nginx with a few thousand files, uploads, an access log and a cache, before a handler that keeps comments in SQLite."""
 
-import http.client
 import http.server
 import os
 import random
 import sqlite3
 
-from common import Material, Zipf, clients, folder_for, log_normal_size, service, wait_until
+from common import HttpConnection, Material, Zipf, clients, folder_for, http_answers, log_normal_size, service, wait_until
 
 FOLDER = "/srv/web"
 FILES_FOLDER = f"{FOLDER}/files"
@@ -57,15 +56,8 @@ def start(rate, count):
     if os.fork() == 0:
         http.server.HTTPServer(("127.0.0.1", HANDLER_PORT), Handler).serve_forever()
     service(["nginx", "-c", "/workload/web.conf"])
-    wait_until(_answers, "nginx and its handler")
+    wait_until(lambda: http_answers(PORT, "/comments/0"), "nginx and its handler")
     clients(CLIENTS, Client, rate, count)
-
-
-def _answers():
-    try:
-        return Client(0).request("GET", "/comments/0").status == 200
-    except OSError:
-        return False
 
 
 def _file_size():
@@ -113,11 +105,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return cls._database
 
 
-class Client:
+class Client(HttpConnection):
     """A connection that is kept. Each call is one request."""
 
     def __init__(self, _):
-        self._connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        super().__init__(PORT)
         self._material = Material(MATERIAL)
         self._files = Zipf(FILES, ZIPF_EXPONENT)
         self._articles = Zipf(ARTICLES, ZIPF_EXPONENT)
@@ -126,14 +118,6 @@ class Client:
 
     def __call__(self):
         random.choices(self._operations, MIX.values())[0]()
-
-    def request(self, method, path, body=None, headers={}):
-        self._connection.request(method, path, body, headers)
-        answer = self._connection.getresponse()
-        answer.read()
-        if answer.status >= 400:
-            raise ValueError(f"nginx answered {answer.status} to {method} {path}")
-        return answer
 
     def _file(self):
         path = path_of(self._files.pick())

@@ -11,6 +11,7 @@ A test is a module with a docstring whose first line says what it proves,
   def run(lab):                   raises if it fails
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import tempfile
@@ -22,6 +23,9 @@ from common import HERE, LabError, say
 from lab import Lab
 from network import HOSTS
 from package import is_built, make_package
+
+LOGS = "tail -n 20 /var/log/specrep/*.log; journalctl -q --no-pager -n 40 -o short-monotonic -u 'specrep-*'"
+LOGS_TIMEOUT_S = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _run_one(test, folder, package, keep):
             lab.push(package)
         test.module.run(lab)
     except Exception:
-        error = traceback.format_exc() + _consoles(lab)
+        error = traceback.format_exc() + _consoles(lab) + _logs(lab)
     finally:
         if lab and not (error and keep):
             lab.down()
@@ -110,4 +114,13 @@ def _consoles(lab):
     for host in lab.machines:
         lines = lab.console(host).splitlines()[-10:]
         text += f"--- end of host {host}'s console\n" + "".join(f"{line}\n" for line in lines)
+    return text
+
+
+def _logs(lab):
+    """The ends of specrep's own logs, of the hosts that still tell."""
+    text = ""
+    for host in filter(lab.is_running, lab.machines) if lab else ():
+        with contextlib.suppress(LabError):
+            text += f"--- end of host {host}'s logs\n" + lab.ssh(host, LOGS, LOGS_TIMEOUT_S, check=False).stdout
     return text

@@ -5,6 +5,7 @@
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -149,6 +150,10 @@ int get_ready() {
 
 int after_fork() {
   return guarded([] {
+    // nbdkit 1.32 has itself sent SIGTERM when its parent dies, whether it was told to or not, and
+    // then answers what it is asked with errors: the guest must not see those. This is the thread
+    // for which it did that; the signal is the last one's who asked for one.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     // First, since threads inherit it.
     stay_in_memory();
     server = std::make_unique<Server>(*record);

@@ -100,8 +100,7 @@ class Nbdkit {
       sigset_t none;
       sigemptyset(&none);
       sigprocmask(SIG_SETMASK, &none, nullptr);
-      // Its own --exit-with-parent would end it with SIGTERM, on which it answers what it is asked
-      // with errors: the guest must not see those.
+      // Until the plugin says so again, see disk-plugin.cc.
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (getppid() != parent) _exit(127);
       execlp("nbdkit", "nbdkit", "-f", "-t", "32", "-U", socket_.c_str(), plugin.c_str(),

@@ -12,12 +12,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "libspecrep/error.h"
 
@@ -33,6 +35,8 @@ constexpr std::uint64_t kDeadServerSeconds = 600;
 // learn that, and the default of 30 s is what the guest would wait.
 constexpr unsigned kRequestTimeoutMs = 1000;
 constexpr timeval kHandshakeTimeout{5, 0};
+constexpr int kListenTries = 50;
+constexpr auto kListenPause = std::chrono::milliseconds(20);
 
 // https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md, "Fixed newstyle negotiation".
 constexpr std::uint64_t kMagic = 0x4e42444d41474943, kOptionMagic = 0x49484156454f5054;
@@ -87,7 +91,16 @@ Connection connect_to(const std::string& path) {
   Connection connection;
   connection.socket = std::make_unique<Socket>(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int fd = connection.socket->get();
-  if (fd < 0 || connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+  const auto connects = [&] {
+    return fd >= 0 && connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  };
+  // A server that has just started has its socket a moment before it listens.
+  bool connected = connects();
+  for (int i = 0; !connected && errno == ECONNREFUSED && i < kListenTries; ++i) {
+    std::this_thread::sleep_for(kListenPause);
+    connected = connects();
+  }
+  if (!connected)
     throw Error("the server of a disk cannot be reached at " + path + ": " + std::strerror(errno));
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kHandshakeTimeout, sizeof kHandshakeTimeout);
   Greeting greeting;

@@ -1,6 +1,7 @@
 // The server of a disk: its control socket, and the plugin in a real nbdkit.
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,8 +216,8 @@ struct Nbdkit {
     const std::string parameter = "path=" + path;
     pid = fork();
     if (pid == 0) {
-      execlp("nbdkit", "nbdkit", "-f", "--exit-with-parent", "-t", "8", "-U", socket.c_str(),
-             SPECREP_DISK_PLUGIN, parameter.c_str(), nullptr);
+      execlp("nbdkit", "nbdkit", "-f", "-t", "8", "-U", socket.c_str(), SPECREP_DISK_PLUGIN,
+             parameter.c_str(), nullptr);
       _exit(127);
     }
     for (int i = 0; i < 5000 && access(socket.c_str(), F_OK) != 0; ++i) {
@@ -291,6 +292,30 @@ BOOST_AUTO_TEST_CASE(a_server_of_a_disk_that_a_backup_followed_goes_on_by_itself
     if (times == 0) followed = alone;
     BOOST_TEST((alone.generation == followed.generation));
   }
+}
+
+// Else it would answer what it was asked with errors.
+BOOST_AUTO_TEST_CASE(a_server_whose_supervisor_is_killed_is_killed_too) {
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  Folder folder;
+  int pids[2];
+  BOOST_REQUIRE(pipe(pids) == 0);
+  const pid_t supervisor = fork();
+  if (supervisor == 0) {
+    Nbdkit nbdkit(folder / "here");
+    if (write(pids[1], &nbdkit.pid, sizeof nbdkit.pid) == sizeof nbdkit.pid) pause();
+    _exit(1);
+  }
+  pid_t server = 0;
+  BOOST_REQUIRE(read(pids[0], &server, sizeof server) == sizeof server);
+  BOOST_REQUIRE(server > 0);
+  kill(supervisor, SIGKILL);
+  waitpid(supervisor, nullptr, 0);
+  int status = 0;
+  BOOST_REQUIRE(waitpid(server, &status, 0) == server);
+  BOOST_TEST(WIFSIGNALED(status));
+  BOOST_TEST(WTERMSIG(status) == SIGKILL);
+  for (const int fd : pids) close(fd);
 }
 
 BOOST_AUTO_TEST_CASE(a_guest_sees_the_sectors_of_its_disk) {

@@ -30,6 +30,7 @@
 #include "libspecrep/pool/service_client.h"
 #include "tools/agent/child.h"
 #include "tools/agent/deed.h"
+#include "tools/agent/life.h"
 #include "tools/agent/peer.h"
 #include "tools/agent/question_socket.h"
 #include "tools/agent/sight.h"
@@ -48,6 +49,8 @@ constexpr Duration kLookInterval = 1s, kTick = 100ms;
 constexpr Duration kLeaveMax = 10min;
 constexpr std::uint64_t kExtendUs = 30'000'000;
 constexpr Duration kSystemStateMax = 10s;
+// For the record of this host to be withdrawn when it is shut down.
+constexpr Duration kWithdrawMax = 5s;
 
 void log_decision(int priority, const std::string& guest, const std::string& decision,
                   const std::string& text) {
@@ -73,16 +76,18 @@ class Program {
     signal(SIGPIPE, SIG_IGN);
     const sigset_t unblocked = tools::hold_stop_signals();
     manager_.ready("watching");
-    for (TimePoint next_look{}; !done();) {
+    for (TimePoint next_look{}; !(done() && is_withdrawn(kWithdrawMax));) {
       socket_.serve(kTick, unblocked);
       manager_.beat();
-      if (tools::stop_asked && !leaving_since_ && !begin_to_end()) break;
+      if (tools::stop_asked && !leaving_since_ && !ending_ && !begin_to_end()) ending_ = true;
+      if (ending_ && is_withdrawn()) break;
       if (now() >= next_look) {
         next_look = now() + kLookInterval;
         look();
       }
       hear();
       finish_deeds();
+      tend_life();
       if (!blind_)
         for (const pool::Action& action : agent_.step()) begin(action);
       tell();
@@ -152,9 +157,44 @@ class Program {
     }
     for (auto& [name, peer] : peers_) {
       const bool wants_config = name == wanted_config_;
-      if (peer->ask({{"ask", wants_config ? "get-config" : "status"}}) && wants_config)
+      if (peer->ask({{"ask", wants_config ? "get-config" : "status"}, {"from", host_}}) &&
+          wants_config)
         wanted_config_.clear();
     }
+  }
+
+  // Keeps this host's record with the arbiter, if pool.conf asks for it.
+  void tend_life() {
+    if (life_ && !life_->configure(config_)) life_->withdraw();
+    if (life_ && life_->withdrawn() && !ending_ && !leaving_since_) life_.reset();
+    if (!life_ && !ending_ && !leaving_since_ && !blind_ && tools::Life::is_wanted(config_)) {
+      try {
+        life_ = std::make_unique<tools::Life>(config_, host_);
+      } catch (const Error& error) {
+        complain("restart guests of a host that is silent wait for it: " + with_advice(error));
+      }
+    }
+    if (!life_) return agent_.know({});
+    pool::Liveness::Seen seen;
+    // Whatever runs here, as far as is known.
+    seen.has_restart_guests = blind_ || agent_.has_restart_guests();
+    seen.asked = asked_by_;
+    for (const pool::Host& host : config_.hosts)
+      if (const auto ago = agent_.heard_ago(host.name)) seen.answered[host.name] = now() - *ago;
+    life_->see(std::move(seen));
+    agent_.know(life_->verdict());
+    if (const std::string trouble = life_->trouble(); !trouble.empty())
+      complain("the arbiter: " + trouble);
+  }
+
+  // Without its record nobody may start its guests elsewhere, so it must be gone before this
+  // process is. `at_most`: after which Xen's watchdog sees to it instead.
+  bool is_withdrawn(std::optional<Duration> at_most = {}) {
+    if (!life_) return true;
+    life_->withdraw();
+    if (!withdraw_since_) withdraw_since_ = now();
+    manager_.extend_timeout(kExtendUs);
+    return life_->withdrawn() || (at_most && now() - *withdraw_since_ >= *at_most);
   }
 
   // As pool.conf names it; who protected a guest by hand may have given an address.
@@ -245,6 +285,8 @@ class Program {
 
   json answer(const json& question) {
     const std::string ask = question.value("ask", "");
+    if (const std::string from = question.value("from", ""); config_.find_host(from) != nullptr)
+      asked_by_[from] = now();
     if (ask == "status") return status_of();
     if (ask == "get-config")
       return {{"text", pool::load_text(config_path_)},
@@ -293,7 +335,12 @@ class Program {
                         {"backup", guest.backup},
                         {"state", guest.state},
                         {"waiting", guest.waiting}});
-    json status = {{"config_trouble", config_trouble_}, {"hosts", hosts}, {"guests", guests}};
+    json dead = json::array();
+    if (life_) dead = life_->verdict().dead;
+    json status = {{"declared_dead", dead},
+                   {"config_trouble", config_trouble_},
+                   {"hosts", hosts},
+                   {"guests", guests}};
     // One that does not know what runs here is silent to the others.
     if (!blind_) status["report"] = pool::to_json(agent_.report());
     return status;
@@ -351,7 +398,10 @@ class Program {
   std::map<std::string, std::string> peer_addresses_, told_;
   std::set<std::string> up_;
   std::list<std::unique_ptr<tools::Deed>> deeds_;
-  std::optional<TimePoint> leaving_since_;
+  std::optional<TimePoint> leaving_since_, withdraw_since_;
+  bool ending_ = false;  // as soon as the record is withdrawn
+  std::unique_ptr<tools::Life> life_;
+  std::map<std::string, TimePoint> asked_by_;
   bool blind_ = true;  // what runs here could not be seen just now
 };
 

@@ -11,7 +11,7 @@
 
 namespace specrep::arbiter {
 
-// What is kept of a guest.
+// What is kept under a key: a guest's UUID, or the name of anything else of which one may hold it.
 struct Fence {
   std::uint64_t generation = 0;  // never 0
   std::string holder;            // empty: nobody
@@ -31,7 +31,7 @@ class FenceStore {
  public:
   virtual ~FenceStore() = default;
 
-  // Gets the newest record of the guest (nothing when there is none) and says what to put in its
+  // Gets the newest record of the key (nothing when there is none) and says what to put in its
   // place; nothing leaves it. May be called several times in one update(), from another thread, and
   // even after update() threw: it must own all it refers to. What it throws, update() throws.
   using Change = std::function<std::optional<Fence>(const std::optional<Fence>&)>;
@@ -39,11 +39,12 @@ class FenceStore {
   // Replaces the record. What it returns, if anything, was put in the place of exactly the record
   // that `change` saw, and is durable. Throws Error when that cannot be said by the deadline;
   // the replacement may then have happened, or still happen.
-  virtual std::optional<Fence> update(const std::string& guest_uuid, Change change,
+  virtual std::optional<Fence> update(const std::string& key, Change change,
                                       TimePoint deadline) = 0;
 
-  // How an operator who knows that the guest runs nowhere removes its record.
-  virtual std::string how_to_remove(const std::string& guest_uuid) const = 0;
+  // How an operator who knows that the guest runs nowhere removes its record. A key is 1 to 100
+  // letters, digits and dashes.
+  virtual std::string how_to_remove(const std::string& key) const = 0;
 };
 
 // `location` is what follows "etcd:" or "file:" in an arbiter's URL.

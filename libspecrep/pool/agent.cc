@@ -39,6 +39,8 @@ const char* to_string(Action::Kind kind) {
       return "switch-over";
     case Action::Kind::kDiscard:
       return "discard-copy";
+    case Action::Kind::kGiveUp:
+      return "give-up";
     case Action::Kind::kTakeConfig:
       return "take-config";
   }
@@ -102,7 +104,12 @@ void Agent::done(Action::Kind kind, const std::string& guest, const std::string&
   const std::string host = progress.action->host;
   progress.action.reset();
   progress.nowhere_since.reset();
-  if (error.empty()) return;
+  if (error.empty()) {
+    // Not to be overlooked until the next look.
+    if (const Vm* vm = config_.find_vm(guest); kind == Action::Kind::kStart && vm)
+      here_.push_back({vm->uuid, GuestSeen::State::kRuns, {}, {}});
+    return;
+  }
   progress.failed_host = host;
   progress.start_failed = kind == Action::Kind::kStart;
   const Duration pause = kRetry * (1 << std::min(progress.failures, kDoublingsMax));
@@ -130,6 +137,15 @@ bool Agent::is_up(const std::string& host) const {
   if (host == host_) return true;
   const auto ago = heard_ago(host);
   return ago && *ago <= kSilenceMax;
+}
+
+bool Agent::has_restart_guests() const {
+  return std::any_of(config_.vms.begin(), config_.vms.end(), [this](const Vm& vm) {
+    if (vm.protection != Protection::kRestart) return false;
+    const auto at = progress_.find(vm.name);
+    return find_here(vm.uuid) != nullptr || (at != progress_.end() && at->second.action &&
+                                             at->second.action->kind == Action::Kind::kStart);
+  });
 }
 
 std::optional<Duration> Agent::heard_ago(const std::string& host) const {
@@ -167,6 +183,7 @@ std::vector<Action> Agent::step() {
       config_asked_ = clock_.now();
       actions.push_back({Action::Kind::kTakeConfig, {}, name, "its pool.conf is newer"});
     }
+  if (life_.give_up) give_up(actions);
   for (const Vm& vm : config_.vms) {
     Progress& progress = progress_[vm.name];
     const GuestSeen* seen = find_here(vm.uuid);
@@ -196,6 +213,28 @@ std::vector<Action> Agent::step() {
       progress.waiting.clear();
   }
   return actions;
+}
+
+void Agent::give_up(std::vector<Action>& actions) {
+  for (const Vm& vm : config_.vms) {
+    Progress& progress = progress_[vm.name];
+    if (vm.protection == Protection::kRestart && find_here(vm.uuid) && !progress.action)
+      act({Action::Kind::kGiveUp, vm.name, host_,
+           "neither the arbiter nor all other hosts can be reached, and they may start it"},
+          progress, actions);
+  }
+}
+
+bool Agent::is_gone(const std::string& host, const Vm& vm) const {
+  return vm.protection == Protection::kRestart && !is_up(host) && life_.dead.contains(host);
+}
+
+std::string Agent::coordinator_for(const Vm& vm) const {
+  const std::string& coordinator = config_.coordinator().name;
+  if (!is_gone(coordinator, vm)) return coordinator;
+  return std::find_if(config_.hosts.begin(), config_.hosts.end(),
+                      [&](const Host& host) { return !is_gone(host.name, vm); })
+      ->name;
 }
 
 void Agent::act(Action action, Progress& progress, std::vector<Action>& actions) {
@@ -232,23 +271,27 @@ void Agent::decide_absent(const Vm& vm, Progress& progress, std::vector<Action>&
     progress.waiting.clear();
     return;
   }
-  if (const auto others = hosts_with(vm.uuid); !others.empty()) {
+  auto others = hosts_with(vm.uuid);
+  std::erase_if(others, [&](const std::string& other) { return is_gone(other, vm); });
+  const bool set_back = vm.protection == Protection::kRestart && life_.set_back;
+  if (!others.empty() || set_back) {
     progress.nowhere_since.reset();
     progress.starter.clear();
     progress.could_not.clear();
     progress.start_failed = false;
-    progress.waiting.clear();
+    progress.waiting =
+        set_back ? "this host was declared dead, and the others may have started it" : "";
     for (const std::string& other : others)
       if (!is_up(other)) progress.waiting = other + ", which had it, does not answer";
     return;
   }
   const TimePoint now = clock_.now();
   if (!progress.nowhere_since) progress.nowhere_since = now;
-  if (const std::string missing = doubt(progress); !missing.empty()) {
+  if (const std::string missing = doubt(vm, progress); !missing.empty()) {
     if (now >= progress.not_before) progress.waiting = missing;
     return;
   }
-  const std::string coordinator = config_.coordinator().name;
+  const std::string coordinator = coordinator_for(vm);
   if (coordinator == host_ && now - *progress.nowhere_since >= kNowhereMin)
     choose_starter(vm, progress);
   std::string starter = progress.starter;
@@ -266,9 +309,9 @@ void Agent::decide_absent(const Vm& vm, Progress& progress, std::vector<Action>&
         actions);
 }
 
-std::string Agent::doubt(const Progress& progress) const {
+std::string Agent::doubt(const Vm& vm, const Progress& progress) const {
   for (const Host& host : config_.hosts) {
-    if (host.name == host_) continue;
+    if (host.name == host_ || is_gone(host.name, vm)) continue;
     if (!is_up(host.name)) return host.name + " may run it, and does not answer";
     const Heard& heard = others_.at(host.name);
     // By another pool.conf it could have another coordinator.
@@ -285,8 +328,9 @@ void Agent::choose_starter(const Vm& vm, Progress& progress) {
     const HostReport* report = last_report(progress.starter);
     const bool failed = progress.starter == host_
                             ? progress.start_failed
-                            : report->failed_starts.contains(vm.name) &&
-                                  others_.at(progress.starter).asked > progress.starter_since;
+                            : is_gone(progress.starter, vm) ||
+                                  (report->failed_starts.contains(vm.name) &&
+                                   others_.at(progress.starter).asked > progress.starter_since);
     if (!failed) return;
     progress.could_not.insert(progress.starter);
     progress.starter.clear();
@@ -342,8 +386,13 @@ void Agent::decide_leaving(const Vm& vm, const GuestSeen& seen, Progress& progre
 std::string Agent::choose_backup(const Vm& vm, const Progress& progress) const {
   HostNames up = hosts_that_take_guests();
   const Placements now = placements();
+  // Their memory is not to go to a copy, as specrep-pool plan promises.
+  Starts restarts = missing_guests(config_, now);
+  std::erase_if(restarts, [this](const auto& start) {
+    return config_.find_vm(start.first)->protection != Protection::kRestart;
+  });
   const auto choose = [&] {
-    const Assignment assignment = assign(config_, up, now, {});
+    const Assignment assignment = assign(config_, up, now, restarts);
     const auto placed = assignment.placements.find(vm.name);
     return placed == assignment.placements.end() ? std::string() : placed->second.backup;
   };

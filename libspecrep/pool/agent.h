@@ -52,6 +52,7 @@ struct Action {
     kStart,       // from its configuration
     kSwitchOver,  // to where its copy is
     kDiscard,     // the copy that this host keeps, since it is being shut down
+    kGiveUp,      // ends at once, since it may be started elsewhere
     kTakeConfig,  // `host` has a newer pool.conf
   };
   Kind kind;
@@ -69,8 +70,10 @@ const char* to_string(Action::Kind kind);
 // Each host decides about what runs on it. Which host starts a guest that runs nowhere is said by
 // the coordinator, and that host does so only when all hosts have since told it that they do not
 // have it and go by the same pool.conf: one that is silent may run it. So an observation that is
-// late or old does not lead to a second copy of a guest. What has to be decided while a host is
-// silent is the affair of specrep-backup and its arbiter.
+// late or old does not lead to a second copy of a guest. What becomes of a replicated guest while a
+// host is silent is the affair of specrep-backup and its arbiter. A guest that is restarted goes
+// without the word of a host that is certain to run none, see Liveness; if the coordinator is
+// such, the first host of pool.conf that is not stands in for it.
 class Agent {
  public:
   // Both must outlive it.
@@ -81,6 +84,13 @@ class Agent {
   void observe(std::vector<GuestSeen> guests);
   // The answer of another host, that was asked at `asked`.
   void hear(HostReport report, TimePoint asked);
+  // What Liveness says; to be told anew every second. Without a call no host is ever dead.
+  struct Life {
+    bool give_up = false;   // this host has to be without restart guests very soon
+    bool set_back = false;  // it must not start any
+    std::set<std::string> dead;
+  };
+  void know(Life life) { life_ = std::move(life); }
   // The action has ended: `error` is empty, or says why it failed.
   void done(Action::Kind kind, const std::string& guest, const std::string& error);
   // The host is being shut down: guests with a copy go there.
@@ -91,6 +101,8 @@ class Agent {
 
   HostReport report() const;
   bool is_up(const std::string& host) const;
+  // Whether one runs here or is about to.
+  bool has_restart_guests() const;
 
   // Of every guest of the pool: where it is, and what the agent does about it or waits for.
   struct GuestStatus {
@@ -134,7 +146,11 @@ class Agent {
                       std::vector<Action>& actions);
   // Empty: the guest is certain to run nowhere, as all have said since progress.nowhere_since.
   // Otherwise what is missing.
-  std::string doubt(const Progress& progress) const;
+  std::string doubt(const Vm& vm, const Progress& progress) const;
+  // Whether a host is silent and yet certain not to run this guest.
+  bool is_gone(const std::string& host, const Vm& vm) const;
+  std::string coordinator_for(const Vm& vm) const;
+  void give_up(std::vector<Action>& actions);
   void choose_starter(const Vm& vm, Progress& progress);
   HostNames hosts_that_take_guests() const;
   Placements placements() const;
@@ -147,6 +163,7 @@ class Agent {
   std::string digest_;
   bool observed_ = false;
   bool leaving_ = false;
+  Life life_;
   std::vector<GuestSeen> here_;
   std::map<std::string, Heard> others_;
   std::map<std::string, Progress> progress_;  // by the guest's name

@@ -49,6 +49,9 @@ struct Ha {
   Yield yield = Yield::kPrimary;      // see Vm::yield
   Fencing fencing = Fencing::kNone;
   int watchdog_s = 10;
+  // Whether guests of a host that fell silent are restarted elsewhere without its word; see
+  // Liveness.
+  bool fences_hosts() const { return !arbiter.empty() && fencing == Fencing::kWatchdog; }
 };
 
 struct Host {

@@ -16,7 +16,11 @@ namespace specrep::xen {
 namespace {
 
 constexpr const char* kFolder = "/run/specrep";
-constexpr const char* kFile = "/run/specrep/watchdog";
+
+const char* file_of(Watchdog::Timer timer) {
+  return timer == Watchdog::Timer::kAgent ? "/run/specrep/agent.watchdog" : "/run/specrep/watchdog";
+}
+
 // Tries within one timeout.
 constexpr int kFeedsPerTimeout = 4;
 // Bytes of the file, which need not exist. The first has a read lock of each feeder; the second is
@@ -32,7 +36,7 @@ bool lock(int file, LockedByte byte, short type, bool wait) {
   while (fcntl(file, wait ? F_OFD_SETLKW : F_OFD_SETLK, &how) != 0) {
     if (errno == EINTR) continue;
     if (!wait && (errno == EAGAIN || errno == EACCES)) return false;
-    throw Error(errno_text("locking " + std::string(kFile)));
+    throw Error(errno_text("locking a watchdog's file in " + std::string(kFolder)));
   }
   return true;
 }
@@ -49,14 +53,15 @@ void note_timer(int file, std::uint32_t timer) {
   const std::string text = timer ? std::to_string(timer) + "\n" : "";
   if (ftruncate(file, 0) ||
       pwrite(file, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
-    throw Error(errno_text("writing " + std::string(kFile)));
+    throw Error(errno_text("writing a watchdog's file in " + std::string(kFolder)));
 }
 
-int open_file(int flags) {
+int open_file(Watchdog::Timer timer, int flags) {
   if (mkdir(kFolder, 0700) != 0 && errno != EEXIST)
     throw Error(errno_text("making " + std::string(kFolder)), "run this as root");
-  const int file = open(kFile, O_RDWR | O_CLOEXEC | flags, 0600);
-  if (file < 0 && errno != ENOENT) throw Error(errno_text("opening " + std::string(kFile)));
+  const int file = open(file_of(timer), O_RDWR | O_CLOEXEC | flags, 0600);
+  if (file < 0 && errno != ENOENT)
+    throw Error(errno_text("opening " + std::string(file_of(timer))));
   return file;
 }
 
@@ -77,7 +82,8 @@ void disarm_if_last(const Xenctrl& xc, int file) {
 
 }  // namespace
 
-Watchdog::Watchdog(std::chrono::seconds timeout) : timeout_(timeout), file_(open_file(O_CREAT)) {
+Watchdog::Watchdog(std::chrono::seconds timeout, Timer timer, May may)
+    : timeout_(timeout), may_(std::move(may)), file_(open_file(timer, O_CREAT)) {
   try {
     lock(file_, kChange, F_WRLCK, true);
     lock(file_, kFed, F_RDLCK, true);
@@ -87,7 +93,8 @@ Watchdog::Watchdog(std::chrono::seconds timeout) : timeout_(timeout), file_(open
       const int made = xc_watchdog(xc_.get(), 0, seconds);
       if (made <= 0)
         throw Error(errno_text("Xen has no watchdog left for dom0"),
-                    "it has two: see whether xenwatchdogd runs twice, or leave --watchdog out");
+                    "it has two, one for protections and one for the pool's agent: see whether "
+                    "xenwatchdogd runs, or do without fencing");
       timer_ = static_cast<std::uint32_t>(made);
       note_timer(file_, timer_);
     }
@@ -107,7 +114,7 @@ Watchdog::~Watchdog() {
   changed_.notify_all();
   feeder_.join();
   try {
-    disarm_if_last(xc_, file_);
+    if (!leave_armed_) disarm_if_last(xc_, file_);
   } catch (const Error& error) {
     spdlog::error("{}; {}", error.what(), error.advice());
   }
@@ -117,12 +124,12 @@ Watchdog::~Watchdog() {
 void Watchdog::feed() {
   std::unique_lock guard(mutex_);
   while (!changed_.wait_for(guard, timeout_ / double(kFeedsPerTimeout), [this] { return over_; }))
-    if (xc_watchdog(xc_.get(), timer_, static_cast<std::uint32_t>(timeout_.count())))
+    if (may_() && xc_watchdog(xc_.get(), timer_, static_cast<std::uint32_t>(timeout_.count())))
       spdlog::error(errno_text("feeding the watchdog"));
 }
 
 void Watchdog::disarm_unless_fed() {
-  const int file = open_file(0);
+  const int file = open_file(Timer::kProtections, 0);
   if (file < 0) return;
   try {
     disarm_if_last(Xenctrl(), file);

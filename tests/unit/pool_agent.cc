@@ -8,6 +8,7 @@
 
 #include "libspecrep/error.h"
 #include "libspecrep/pool/agent.h"
+#include "libspecrep/pool/liveness.h"
 
 namespace {
 
@@ -45,6 +46,25 @@ Config pool_of(int hosts, std::vector<Vm> guests) {
   return config;
 }
 
+// The third party, which some hosts may not reach.
+class Store final : public arbiter::FenceStore {
+ public:
+  Store(std::map<std::string, arbiter::Fence>& records, const bool& reached)
+      : records_(records), reached_(reached) {}
+  std::optional<arbiter::Fence> update(const std::string& key, Change change, TimePoint) override {
+    if (!reached_) throw Error("it does not answer");
+    const auto at = records_.find(key);
+    const auto fence = change(at == records_.end() ? std::nullopt : std::optional(at->second));
+    if (fence) records_[key] = *fence;
+    return fence;
+  }
+  std::string how_to_remove(const std::string&) const override { return {}; }
+
+ private:
+  std::map<std::string, arbiter::Fence>& records_;
+  const bool& reached_;
+};
+
 // Hosts with what truly runs on them. A tick is a second: each host looks, each hears each, then
 // each does what its agent says.
 class World {
@@ -56,11 +76,22 @@ class World {
   void power_on(const std::string& name) {
     hosts_[name].guests.clear();
     hosts_[name].on = true;
+    hosts_[name].verdict = {};
+    hosts_[name].alive_before = clock_.now() + kWatch;
     start_agent(name);
   }
   void start_agent(const std::string& name) {
-    hosts_[name].agent = std::make_unique<Agent>(name, clock_);
-    hosts_[name].agent->configure(config_, "digest");
+    HostState& it = hosts_[name];
+    it.agent = std::make_unique<Agent>(name, clock_);
+    it.agent->configure(config_, "digest");
+    it.asked_by.clear();
+    if (!config_.ha.fences_hosts()) return;
+    it.store = std::make_unique<Store>(records_, it.reaches_store);
+    it.liveness = std::make_unique<Liveness>(name, kWatch, *it.store, clock_);
+    it.liveness->configure(config_);
+    it.fed = clock_.now();
+    it.alive_before = std::max(it.alive_before, it.verdict.alive_until);
+    it.verdict = {};
   }
   // Copies of what was protected go on elsewhere.
   void cut_power(const std::string& name) {
@@ -114,6 +145,20 @@ class World {
       if (status.name == name) return status.waiting;
     return "?";
   }
+  // Its dom0 hangs: whatever runs there runs on, until the watchdog restarts it.
+  void hang(const std::string& name, bool hangs = true) { hosts_[name].hangs = hangs; }
+  void reach_store(const std::string& name, bool reaches) { hosts_[name].reaches_store = reaches; }
+  void isolate(const std::string& name, bool isolated) {
+    for (const auto& [other, it] : hosts_)
+      if (other != name)
+        for (const auto& pair : {std::pair(name, other), std::pair(other, name)})
+          isolated ? void(cut.insert(pair)) : void(cut.erase(pair));
+  }
+  int resets = 0;  // by watchdogs
+  std::map<std::string, arbiter::Fence>& records() { return records_; }
+  Liveness& liveness(const std::string& name) { return *hosts_[name].liveness; }
+  static constexpr Duration kWatch = 10s;
+
   Agent& agent(const std::string& name) { return *hosts_[name].agent; }
   bool on(const std::string& name) const { return hosts_.at(name).on; }
 
@@ -126,28 +171,70 @@ class World {
  private:
   struct HostState {
     bool on = false;
+    bool hangs = false;
+    bool reaches_store = true;
     std::unique_ptr<Agent> agent;
     std::map<std::string, GuestSeen> guests;
+    std::unique_ptr<Store> store;
+    std::unique_ptr<Liveness> liveness;
+    Liveness::Verdict verdict;
+    TimePoint fed, alive_before;
+    std::map<std::string, TimePoint> asked_by;
   };
+
+  bool thinks(const HostState& it) const { return it.on && !it.hangs; }
+
+  // What specrep-agent and the watchdog do.
+  void live(const std::string& name, HostState& it) {
+    if (it.liveness && thinks(it)) {
+      Liveness::Seen seen;
+      seen.has_restart_guests = it.agent->has_restart_guests();
+      seen.asked = it.asked_by;
+      for (const Host& other : config_.hosts)
+        if (const auto ago = it.agent->heard_ago(other.name))
+          seen.answered[other.name] = clock_.now() - *ago;
+      if (seconds_ % 2 == 0) {
+        it.verdict = it.liveness->turn(seen);
+        if (it.verdict.set_back || it.verdict.alive_until != TimePoint{}) it.alive_before = {};
+      }
+      const TimePoint now = clock_.now();
+      const TimePoint alive_until = std::max(it.verdict.alive_until, it.alive_before);
+      it.agent->know({now >= alive_until - kWatch / Liveness::kGiveUpShare, it.verdict.set_back,
+                      it.verdict.dead});
+      if (now < alive_until || !seen.has_restart_guests) it.fed = now;
+    }
+    if (it.liveness && it.on && clock_.now() - it.fed > kWatch) {
+      ++resets;
+      cut_power(name);
+      it.hangs = false;
+      power_on(name);
+    }
+  }
 
   void one_tick() {
     clock_.advance(1s);
+    ++seconds_;
     for (auto& [name, it] : hosts_) {
-      if (!it.on) continue;
+      if (!thinks(it)) continue;
       std::vector<GuestSeen> seen;
       for (const auto& [uuid, guest] : it.guests) seen.push_back(guest);
       it.agent->observe(std::move(seen));
     }
     for (auto& [name, it] : hosts_)
       for (auto& [other, its] : hosts_)
-        if (name != other && it.on && its.on && !cut.contains({name, other}))
+        if (name != other && thinks(it) && thinks(its) && !cut.contains({name, other})) {
           it.agent->hear(to_report(to_json(its.agent->report())), clock_.now());
+          its.asked_by[name] = clock_.now();
+        }
+    for (auto& [name, it] : hosts_) live(name, it);
     for (auto& [name, it] : hosts_)
-      if (it.on)
+      if (thinks(it))
         for (const Action& action : it.agent->step()) perform(name, action);
     for (auto& [name, it] : hosts_)
       for (auto& [uuid, guest] : it.guests)
         if (guest.protection == "first-copy") guest.protection = "protected";
+    for (const Vm& vm : config_.vms)
+      if (vm.protection == Protection::kRestart) where(vm.uuid);
   }
 
   void perform(const std::string& by, const Action& action) {
@@ -175,6 +262,9 @@ class World {
         for (auto& [name, it] : hosts_)
           if (it.guests.contains(action.guest)) it.guests[action.guest].protection = "";
         return agent.done(action.kind, action.guest, "");
+      case Kind::kGiveUp:
+        here.erase(action.guest);
+        return agent.done(action.kind, action.guest, "");
       case Kind::kTakeConfig:
         return;
     }
@@ -182,6 +272,8 @@ class World {
 
   Config config_;
   ManualClock clock_;
+  int seconds_ = 0;
+  std::map<std::string, arbiter::Fence> records_;
   std::map<std::string, HostState> hosts_;
 };
 
@@ -417,6 +509,173 @@ BOOST_AUTO_TEST_CASE(no_sequence_of_failures_makes_a_guest_run_twice) {
 BOOST_AUTO_TEST_CASE(a_report_that_makes_no_sense_is_refused) {
   BOOST_CHECK_THROW(to_report(nlohmann::json::parse("{\"host\":3}")), Error);
   BOOST_CHECK_THROW(to_report(nlohmann::json::array()), Error);
+}
+
+namespace {
+Config fenced(int hosts, std::vector<Vm> guests) {
+  Config config = pool_of(hosts, std::move(guests));
+  config.ha.arbiter = "etcd:somewhere";
+  config.ha.fencing = Fencing::kWatchdog;
+  return config;
+}
+Vm restarted(const std::string& name) { return guest(name, Protection::kRestart); }
+}  // namespace
+
+BOOST_AUTO_TEST_CASE(
+    a_dead_host_s_guests_are_restarted_elsewhere_when_its_watchdog_has_ended_them) {
+  for (const char* dead : {"h1", "h2"}) {  // the coordinator, and another
+    World world(fenced(3, {restarted("a")}));
+    world.run("a", dead);
+    world.tick(10);
+    world.cut_power(dead);
+    world.tick(15);
+    BOOST_TEST(world.where("a") == "");
+    world.tick(30);
+    BOOST_TEST(world.where("a") != "");
+    // Nothing more happens when it is back.
+    const std::string now_on = world.where("a");
+    world.power_on(dead);
+    world.tick(60);
+    BOOST_TEST(world.where("a") == now_on);
+    BOOST_TEST(world.resets == 0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(without_a_watchdog_or_a_record_a_silent_host_is_waited_for) {
+  World world(fenced(3, {restarted("a")}));
+  world.run("a", "h2");
+  world.tick(10);
+  world.liveness("h2").withdraw();  // as an agent that ends does
+  world.hang("h2");
+  world.tick(9);  // and its watchdog would be disarmed
+  BOOST_TEST(contains(world.waiting("h1", "a"), "h2, which had it, does not answer"));
+  Config config = fenced(3, {restarted("a")});
+  config.ha.fencing = Fencing::kNone;
+  World without(config);
+  without.run("a", "h2");
+  without.tick(10);
+  without.cut_power("h2");
+  without.tick(600);
+  BOOST_TEST(without.where("a") == "");
+}
+
+BOOST_AUTO_TEST_CASE(a_host_that_hangs_or_is_alone_runs_its_guest_no_more_when_another_does) {
+  World hung(fenced(3, {restarted("a")}));
+  hung.run("a", "h2");
+  hung.tick(10);
+  hung.hang("h2");
+  hung.tick(60);
+  BOOST_TEST(hung.resets == 1);
+  BOOST_TEST(hung.where("a") != "");
+
+  World alone(fenced(3, {restarted("a"), guest("b")}));
+  alone.run("a", "h2");
+  alone.run("b", "h2");
+  alone.tick(10);
+  alone.isolate("h2", true);
+  alone.reach_store("h2", false);
+  alone.tick(60);
+  BOOST_TEST(alone.resets == 0);  // it gave the guest up in time
+  BOOST_TEST((alone.where("a") == "h1" || alone.where("a") == "h3"));
+  alone.isolate("h2", false);
+  alone.reach_store("h2", true);
+  alone.tick(60);
+  BOOST_TEST((alone.where("a") == "h1" || alone.where("a") == "h3"));
+}
+
+BOOST_AUTO_TEST_CASE(guests_outlive_the_third_party_and_a_cut_network_but_not_both) {
+  World world(fenced(3, {restarted("a")}));
+  world.run("a", "h2");
+  world.tick(10);
+  for (const char* name : {"h1", "h2", "h3"}) world.reach_store(name, false);
+  world.tick(120);
+  BOOST_TEST(world.where("a") == "h2");
+  for (const char* name : {"h1", "h2", "h3"}) world.reach_store(name, true);
+  world.isolate("h2", true);
+  world.tick(120);
+  BOOST_TEST(world.where("a") == "h2");
+  BOOST_TEST(count(world.log, Kind::kGiveUp) == 0u);
+  world.reach_store("h2", false);
+  world.tick(60);
+  BOOST_TEST((world.where("a") == "h1" || world.where("a") == "h3"));
+}
+
+BOOST_AUTO_TEST_CASE(
+    a_host_that_was_declared_dead_and_lives_on_is_not_dead_at_once_when_it_is_silent) {
+  Vm vm = restarted("a");
+  vm.preferred_host = "h2";
+  World world(fenced(3, {vm}));
+  world.run("a", "h2");
+  world.tick(10);
+  world.reach_store("h2", false);
+  world.isolate("h2", true);
+  world.tick(60);
+  BOOST_TEST(world.where("a") != "h2");
+  // All hear of it again, and the store still has it dead.
+  world.isolate("h2", false);
+  world.stop("a");
+  world.tick(30);
+  BOOST_TEST(world.where("a") == "h2");
+  world.isolate("h2", true);
+  world.tick(6);  // it has not given up yet
+  world.hang("h2");
+  world.tick(60);
+  BOOST_TEST(world.where("a") != "h2");
+}
+
+BOOST_AUTO_TEST_CASE(a_host_that_finds_itself_declared_dead_first_gives_its_guests_up) {
+  World world(fenced(3, {restarted("a")}));
+  world.run("a", "h2");
+  world.tick(10);
+  world.records()["host-h2-10"].holder = "h1";
+  world.tick(4);
+  BOOST_TEST(count(world.log, Kind::kGiveUp) == 1u);
+  BOOST_TEST(world.where("a") == "");
+  world.tick(4);
+  BOOST_TEST(world.records()["host-h2-10"].holder == "h2");
+  world.tick(60);
+  BOOST_TEST(world.where("a") != "");
+}
+
+BOOST_AUTO_TEST_CASE(whatever_is_cut_and_hangs_no_restarted_guest_runs_twice) {
+  std::size_t given_up = 0, restarts = 0;
+  int resets = 0;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    BOOST_TEST_CONTEXT("seed " << seed) {
+      std::mt19937 random(seed);
+      const auto chance = [&](unsigned of) { return random() % of == 0; };
+      World world(fenced(3, {restarted("a"), restarted("b"), restarted("c")}));
+      std::map<std::string, bool> isolated, reaches;
+      for (int second = 0; second < 1500; ++second) {
+        for (const std::string name : {"h1", "h2", "h3"}) {
+          if (chance(150)) {
+            world.on(name) ? world.cut_power(name) : world.power_on(name);
+            world.hang(name, false);
+          }
+          if (world.on(name) && chance(300)) world.hang(name);
+          if (world.on(name) && chance(100)) world.hang(name, false);
+          if (chance(100)) world.isolate(name, isolated[name] ^= true);
+          if (chance(60)) world.reach_store(name, reaches[name] ^= true);
+          if (world.on(name) && chance(400)) world.start_agent(name);
+        }
+        world.tick();
+      }
+      given_up += count(world.log, Kind::kGiveUp);
+      restarts += count(world.log, Kind::kStart);
+      resets += world.resets;
+      for (const std::string name : {"h1", "h2", "h3"}) {
+        if (!world.on(name)) world.power_on(name);
+        world.hang(name, false);
+        world.isolate(name, false);
+        world.reach_store(name, true);
+      }
+      world.tick(120);
+      for (const char* name : {"a", "b", "c"}) BOOST_TEST(world.where(name) != "");
+    }
+  }
+  BOOST_TEST(given_up > 100u);
+  BOOST_TEST(restarts > 500u);
+  BOOST_TEST(resets > 20);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

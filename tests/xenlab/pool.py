@@ -35,7 +35,7 @@ def make_guest(lab, name, address, number=1):
 class Pool:
     """Makes the hosts a pool with some guests, which its agents start."""
 
-    def __init__(self, lab, guests, ha=()):
+    def __init__(self, lab, guests, ha=(), parameters=lambda number: "preferred-host=xen1"):
         self.lab = lab
         self.guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, guests + 1)]
         for host in lab.machines:
@@ -44,9 +44,9 @@ class Pool:
             self._step(host, f"specrep-pool {'init lab' if host == 1 else f'join {management_address(1)}'} {where}")
             self._step(host, f"systemctl enable --now {SERVICES}")
         self._step(1, " ".join(["specrep-pool ha-enable timeout-ms=10000", *ha]))
-        for guest in self.guests:
+        for number, guest in enumerate(self.guests, 1):
             # An emulated processor cannot do more, with three guests.
-            self._step(1, f"specrep-pool vm-protect {guest.name} preferred-host=xen1 epoch-ms=2000")
+            self._step(1, f"specrep-pool vm-protect {guest.name} {parameters(number)} epoch-ms=2000")
         for host in lab.machines:
             self.lab.ssh(host, "sync")  # a power cut is to come
 
@@ -62,15 +62,20 @@ class Pool:
 
     def wait_until_protected(self, on, by, timeout):
         """Waits until all guests run on a host and have their copies on the other. Returns how long that took, in s."""
+        return self.wait_for(on, lambda guests: all((guest["host"], guest["backup"], guest["state"]) ==
+                                                    (f"xen{on}", f"xen{by}", "protected") for guest in guests),
+                             timeout, f"all guests on host {on}, protected by host {by}")
+
+    def wait_for(self, host, predicate, timeout, what):
+        """Waits until what a host's agent says of the guests is as wanted. Returns how long that took, in s."""
         start_s = time.monotonic()
 
-        def all_protected():
-            status = self.status(on)
-            return status and all((guest["host"], guest["backup"], guest["state"]) ==
-                                  (f"xen{on}", f"xen{by}", "protected") for guest in status["guests"])
+        def is_so():
+            status = self.status(host)
+            return status and predicate(status["guests"])
 
         try:
-            self.lab.wait_for(all_protected, timeout, f"all guests on host {on}, protected by host {by}")
+            self.lab.wait_for(is_so, timeout, what)
         except AssertionError:
             for host in self.lab.machines:
                 if self.lab.is_running(host):

@@ -103,6 +103,10 @@ Deed::Deed(const pool::Action& action, const pool::Config& config) : action_(act
     case pool::Action::Kind::kDiscard:
       discard_copy(uuid_);
       break;
+    case pool::Action::Kind::kGiveUp:
+      output_.clear();
+      child_ = std::make_unique<Child>(std::vector<std::string>{"xl", "destroy", vm->name});
+      break;
     case pool::Action::Kind::kTakeConfig:
       break;
   }

@@ -141,8 +141,14 @@ void print(const pool::Config& config, const pool::Plan& plan, const Seen& seen)
   std::cout << losses.text();
   if (restarts)
     std::cout
-        << "(*) As soon as it is certain that it does not run on the lost host: when that is\n"
-           "back, or was taken out with `specrep-pool eject`.\n";
+        << (config.ha.fences_hosts()
+                ? "(*) When the lost host's watchdog has ended all that ran there, about " +
+                      std::to_string(3 * config.ha.watchdog_s) + " s later.\n"
+                : std::string(
+                      "(*) As soon as it is certain that it does not run on the lost host: when "
+                      "that is\n"
+                      "back, or was taken out with `specrep-pool eject`; by itself with an arbiter "
+                      "and\nfencing = \"watchdog\".\n"));
   for (const std::string& vm : plan.now.no_host)
     std::cout << "No host has memory for " << vm << " now.\n";
   for (const std::string& vm : plan.now.no_backup)

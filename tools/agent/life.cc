@@ -1,0 +1,157 @@
+#include "tools/agent/life.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "libspecrep/error.h"
+
+namespace specrep::tools {
+
+namespace {
+
+// Until when restart guests may run here, in ns of the monotonic clock: for an agent that is
+// started anew, which must neither end them at once nor let them run for longer. Gone with a boot.
+constexpr const char* kFile = "/run/specrep/agent.alive";
+
+TimePoint read_alive_until(TimePoint otherwise) {
+  std::ifstream file(kFile);
+  std::int64_t ns = 0;
+  return file >> ns ? TimePoint(Duration(ns)) : otherwise;
+}
+
+void write_alive_until(TimePoint alive_until) {
+  const std::string made = std::string(kFile) + ".new";
+  std::ofstream(made) << alive_until.time_since_epoch().count() << "\n";
+  std::rename(made.c_str(), kFile);
+}
+
+std::unique_ptr<arbiter::FenceStore> make_store(const std::string& url) {
+  const auto colon = url.find(':');
+  const std::string location = url.substr(colon + 1);
+  return url.substr(0, colon) == "file" ? arbiter::make_file_store(location)
+                                        : arbiter::make_etcd_store(location);
+}
+
+}  // namespace
+
+bool Life::is_wanted(const pool::Config& config) {
+  return config.ha.enabled && config.ha.fences_hosts() &&
+         std::any_of(config.vms.begin(), config.vms.end(), [](const pool::Vm& vm) {
+           return vm.protection == pool::Protection::kRestart;
+         });
+}
+
+Life::Life(const pool::Config& config, const std::string& host)
+    : url_(config.ha.arbiter),
+      watch_(config.ha.watchdog_s),
+      store_(make_store(url_)),
+      liveness_(host, watch_, *store_, clock_),
+      config_(config),
+      alive_until_before_(read_alive_until(clock_.now() + watch_)) {
+  seen_.has_restart_guests = true;  // until somebody has looked
+  watchdog_ = std::make_unique<xen::Watchdog>(watch_, xen::Watchdog::Timer::kAgent,
+                                              [this] { return may_feed(); });
+  thread_ = std::thread([this] { run(); });
+}
+
+Life::~Life() {
+  {
+    const std::lock_guard guard(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  if (!withdrawn_) watchdog_->leave_armed();
+  watchdog_.reset();
+}
+
+bool Life::configure(const pool::Config& config) {
+  if (!is_wanted(config) || config.ha.arbiter != url_ || config.ha.watchdog_s != watch_.count())
+    return false;
+  const std::lock_guard guard(mutex_);
+  config_ = config;
+  return true;
+}
+
+void Life::see(pool::Liveness::Seen seen) {
+  const std::lock_guard guard(mutex_);
+  seen_ = std::move(seen);
+  seen_at_ = clock_.now();
+}
+
+TimePoint Life::alive_until() const { return std::max(verdict_.alive_until, alive_until_before_); }
+
+pool::Agent::Life Life::verdict() const {
+  const std::lock_guard guard(mutex_);
+  return {clock_.now() >= alive_until() - watch_ / pool::Liveness::kGiveUpShare, verdict_.set_back,
+          verdict_.dead};
+}
+
+std::string Life::trouble() const {
+  const std::lock_guard guard(mutex_);
+  return verdict_.trouble;
+}
+
+// What runs here is known only as long as somebody looks.
+bool Life::may_feed() const {
+  const std::lock_guard guard(mutex_);
+  const TimePoint now = clock_.now();
+  return now < alive_until() || (!seen_.has_restart_guests && now - seen_at_ < watch_ / 2);
+}
+
+void Life::withdraw() {
+  {
+    const std::lock_guard guard(mutex_);
+    withdraw_ = true;
+  }
+  changed_.notify_all();
+}
+
+bool Life::withdrawn() const {
+  const std::lock_guard guard(mutex_);
+  return withdrawn_;
+}
+
+void Life::run() {
+  std::unique_lock guard(mutex_);
+  while (!over_ && !withdrawn_) {
+    if (config_) liveness_.configure(*config_);
+    config_.reset();
+    const pool::Liveness::Seen seen = seen_;
+    const bool withdraw = withdraw_;
+    guard.unlock();
+    std::string trouble;
+    bool withdrawn = false;
+    if (withdraw) {
+      try {
+        liveness_.withdraw();
+        withdrawn = true;
+      } catch (const Error& error) {
+        trouble = with_advice(error);
+      }
+    }
+    pool::Liveness::Verdict verdict;
+    if (!withdrawn) verdict = liveness_.turn(seen);
+    guard.lock();
+    if (withdrawn) {
+      withdrawn_ = true;
+      std::remove(kFile);
+      break;
+    }
+    verdict_ = std::move(verdict);
+    if (!trouble.empty()) verdict_.trouble = trouble;
+    // It was declared dead, or lives on: what was before counts no more.
+    if (verdict_.set_back || verdict_.alive_until != TimePoint{}) alive_until_before_ = {};
+    if (alive_until() != TimePoint{}) write_alive_until(alive_until());
+    changed_.wait_for(guard, liveness_.interval(), [this] { return over_ || withdraw_; });
+    // A failed withdrawal is not tried again at once.
+    if (withdraw) {
+      guard.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      guard.lock();
+    }
+  }
+}
+
+}  // namespace specrep::tools

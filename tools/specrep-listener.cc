@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   options.services = {
       {"receive", {{SPECREP_EXEC_FOLDER "/xl-specrep", "remus-spec-receive"}, {}}},
       {"agent", {{}, kAgentSocket}},
+      {"renew", {{SPECREP_SBIN_FOLDER "/specrep-pool", "admit"}, {}}},
   };
   try {
     return run(std::move(options));

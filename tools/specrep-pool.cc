@@ -25,7 +25,7 @@ struct Options {
   std::string name;                     // of a pool, host or guest
   std::vector<std::string> parameters;  // KEY=VALUE
   std::string file;
-  bool json = false, force = false, forget = false;
+  bool json = false, force = false, forget = false, by_ssh = false;
 };
 
 void add_host_options(CLI::App& command, HostOptions& host) {
@@ -118,9 +118,16 @@ int run(int argc, char** argv) {
   add("ha-disable", "leaves guests as they are", [&] { disable_ha(places); });
 
   CLI::App& renew_command = add("renew", "renews this host's certificate before it ends",
-                                [&] { renew(places, options.force); });
+                                [&] { renew(places, options.force, options.by_ssh); });
   renew_command.add_flag("--force", options.force, "now");
-  renew_command.add_option("-s,--ssh", places.ssh, "run this through sh instead of ssh")
+  renew_command
+      .add_option_function<std::string>(
+          "-s,--ssh",
+          [&](const std::string& command) {
+            places.ssh = command;
+            options.by_ssh = true;
+          },
+          "ask the coordinator by ssh, run through sh, as when the certificate has ended")
       ->type_name("COMMAND");
   add("admit", "", [&] { admit(places); }).group("");
 

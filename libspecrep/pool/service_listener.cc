@@ -165,6 +165,7 @@ class Conversation {
             std::to_string(local_.port()))
                .c_str(),
            1);
+    setenv("SPECREP_PEER", host_.c_str(), 1);
     const Running running = service->second.command.empty()
                                 ? join_socket(service->second.socket)
                                 : start_command(service->second.command);

@@ -14,7 +14,8 @@ namespace specrep::pool {
 
 // What a host offers to the other hosts of its pool, by name.
 struct Service {
-  // A program and its arguments, run anew for each connection; or
+  // A program and its arguments, run anew for each connection, with the host's name in
+  // SPECREP_PEER; or
   std::vector<std::string> command;
   // a unix socket that the connection is joined to.
   std::string socket;

@@ -53,8 +53,11 @@ struct Hosts {
     std::filesystem::create_directories(folder / "xen2");
     // Called as: ssh -- HOST specrep-pool admit
     write(folder / "ssh", "exec " + command("xen1") + " admit\n");
-    // Called as: connect ADDRESS agent. Keeps what it is asked.
-    write(folder / "connect", "#!/bin/sh\nread -r line\nprintf '%s\\n' \"$line\" >> " +
+    // Called as: connect ADDRESS agent. Keeps what it is asked. Or as: connect ADDRESS renew, by
+    // xen2.
+    write(folder / "connect", "#!/bin/sh\n[ \"$2\" = renew ] && SPECREP_PEER=${PEER:-xen2} exec " +
+                                  command("xen1") +
+                                  " admit\nread -r line\nprintf '%s\\n' \"$line\" >> " +
                                   (folder / "asked-").string() + "$1\necho '{\"generation\":1}'\n");
     std::filesystem::permissions(folder / "connect", std::filesystem::perms::owner_all);
   }
@@ -250,12 +253,23 @@ BOOST_FIXTURE_TEST_CASE(certificates_are_renewed_when_asked, Hosts) {
   BOOST_TEST(contains(early.said, "is good until"), early.said);
   BOOST_TEST(read(folder / "xen2/tls/cert.pem") == before);
   for (const char* host : {"xen1", "xen2"}) {
-    const Ran forced = run(host, "renew --force" + ssh);
-    BOOST_TEST_REQUIRE(forced.status == 0, forced.said);
+    for (const std::string& how : {std::string(), ssh}) {
+      const Ran forced = run(host, "renew --force" + how);
+      BOOST_TEST_REQUIRE(forced.status == 0, forced.said);
+    }
     BOOST_TEST(belongs(read(folder / host / "tls/cert.pem"), read(folder / host / "tls/key.pem"),
                        read(folder / "xen1/tls/ca.pem")));
   }
   BOOST_TEST(read(folder / "xen2/tls/cert.pem") != before);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_host_may_have_no_other_host_s_certificate_renewed, Hosts) {
+  make_pool();
+  setenv("PEER", "xen3", 1);
+  const Ran ran = run("xen2", "renew --force");
+  unsetenv("PEER");
+  BOOST_TEST(ran.status == 1);
+  BOOST_TEST(contains(ran.said, "xen3 may have only its own certificate renewed"), ran.said);
 }
 
 BOOST_FIXTURE_TEST_CASE(status_without_an_agent_says_how_to_start_it, Hosts) {

@@ -43,7 +43,8 @@ class Pool:
                      f"--memory {HOST_MEMORY_MIB}")
             self._step(host, f"specrep-pool {'init lab' if host == 1 else f'join {management_address(1)}'} {where}")
             self._step(host, f"systemctl enable --now {SERVICES}")
-        self._step(1, " ".join(["specrep-pool ha-enable timeout-ms=10000", *ha]))
+            if host == 1:  # more than two hosts need an arbiter
+                self._step(1, " ".join(["specrep-pool ha-enable timeout-ms=10000", *ha]))
         for number, guest in enumerate(self.guests, 1):
             # An emulated processor cannot do more, with three guests.
             self._step(1, f"specrep-pool vm-protect {guest.name} {parameters(number)} epoch-ms=2000")

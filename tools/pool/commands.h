@@ -24,7 +24,8 @@ void join_pool(const PoolPlaces& places, const std::string& coordinator,
 void admit(const PoolPlaces& places);
 void eject(const PoolPlaces& places, const std::string& host);
 // `force`: although the certificate is good for long.
-void renew(const PoolPlaces& places, bool force);
+// Through the coordinator's specrep-listener, or by ssh.
+void renew(const PoolPlaces& places, bool force, bool by_ssh);
 
 // `parameters`: KEY=VALUE.
 void protect(const PoolPlaces& places, const std::string& vm,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <sstream>
@@ -86,11 +87,18 @@ std::string sign(const PoolPlaces& places, const std::string& request, const poo
 }
 
 // Asks the coordinator's specrep-pool, over ssh.
-json ask_coordinator(const PoolPlaces& places, const std::string& host, const json& question) {
+json ask_by_ssh(const PoolPlaces& places, const std::string& host, const json& question) {
   // The administrator's ssh command is for sh; the host's name is not.
   const Companion ssh(
       {"/bin/sh", "-c", "exec " + places.ssh + " -- \"$0\" specrep-pool admit", host});
   return exchange(ssh.fd(), question, kAdmitTimeout, "specrep-pool on " + host);
+}
+
+// Asks the coordinator's specrep-pool through specrep-listener, which knows who asks.
+json ask_as_member(const PoolPlaces& places, const pool::Host& coordinator, const json& question) {
+  const Companion connection({places.agents.connect, coordinator.management_address, "renew"});
+  return exchange(connection.fd(), question, kAdmitTimeout,
+                  "specrep-listener on " + coordinator.name);
 }
 
 void say_untold(const std::vector<std::string>& untold) {
@@ -143,7 +151,7 @@ void join_pool(const PoolPlaces& places, const std::string& coordinator,
   const pool::Host host =
       describe_this_host(options, coordinator.substr(coordinator.find('@') + 1));
   const std::string key = pool::make_key();
-  const json answer = ask_coordinator(
+  const json answer = ask_by_ssh(
       places, coordinator,
       {{"do", "join"}, {"host", to_json(host)}, {"request", pool::make_request(key, host.name)}});
   const std::string text = answer.at("config"), authority = answer.at("authority"),
@@ -169,6 +177,10 @@ void admit(const PoolPlaces& places) {
       throw Error("specrep-pool admit was asked nothing", "it is for `specrep-pool join` to call");
     const json question = json::parse(line);
     const std::string request = question.at("request");
+    // By specrep-listener: a host may have its own certificate renewed, and no more.
+    const char* const peer = std::getenv("SPECREP_PEER");
+    if (peer != nullptr && (question.at("do") != "renew" || question.at("name") != peer))
+      throw Error(std::string(peer) + " may have only its own certificate renewed");
     if (question.at("do") == "renew") {
       const pool::Config config = pool::parse_config(pool::load_text(places.config), places.config);
       const pool::Host* host = config.find_host(question.at("name"));
@@ -224,7 +236,7 @@ void eject(const PoolPlaces& places, const std::string& name) {
                "specrep-agent\n  rm -r /etc/specrep/pool.conf /etc/specrep/tls\n";
 }
 
-void renew(const PoolPlaces& places, bool force) {
+void renew(const PoolPlaces& places, bool force, bool by_ssh) {
   const std::string certificate = read_tls(places, "cert.pem", "`specrep-pool join HOST` makes it");
   const pool::CertificateFacts facts = pool::read_certificate(certificate);
   const auto authority_ends = pool::read_certificate(read_tls(places, "ca.pem", "")).ends;
@@ -241,13 +253,15 @@ void renew(const PoolPlaces& places, bool force) {
   if (!host) throw Error("this host, " + facts.host + ", is not in " + places.config);
   const std::string key = read_tls(places, "key.pem", "");
   const std::string request = pool::make_request(key, facts.host);
-  const std::string renewed =
-      host->role == pool::Role::kCoordinator
-          ? sign(places, request, *host)
-          : ask_coordinator(places, config.coordinator().management_address,
-                            {{"do", "renew"}, {"name", facts.host}, {"request", request}})
-                .at("certificate")
-                .get<std::string>();
+  const json question = {{"do", "renew"}, {"name", facts.host}, {"request", request}};
+  const pool::Host& coordinator = config.coordinator();
+  std::string renewed;
+  if (host->role == pool::Role::kCoordinator)
+    renewed = sign(places, request, *host);
+  else if (by_ssh)
+    renewed = ask_by_ssh(places, coordinator.management_address, question).at("certificate");
+  else
+    renewed = ask_as_member(places, coordinator, question).at("certificate");
   if (!pool::belongs(renewed, key, read_tls(places, "ca.pem", "")))
     throw Error("the certificate that the coordinator made is not for this host",
                 "are the clocks of both hosts right?");

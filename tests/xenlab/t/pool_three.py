@@ -32,11 +32,12 @@ def all_well(guests):
                for guest in guests)
 
 
-def planned(lab, host, asked):
-    """What `specrep-pool plan` says on another host: where each guest runs and has its copy when that one is lost."""
+def planned(lab, status, host, asked):
+    """What `specrep-pool plan` says on another host: where each guest runs and has its copy when that one is lost, and that
+    nothing changes for those that it does not name."""
     plan = json.loads(lab.ssh(asked, "specrep-pool plan --json").stdout)
     outcome, = (outcome for outcome in plan["losses"] if outcome["lost"] == [f"xen{host}"])
-    return places(outcome["guests"])
+    return places(status["guests"]) | places(outcome["guests"])
 
 
 def count_on(pool, counts, lost):
@@ -50,7 +51,8 @@ def count_on(pool, counts, lost):
 
 def cut(lab, pool, host, counts):
     asked = next(other for other in HOSTS if other != host)
-    plan, before = planned(lab, host, asked), places(pool.status(asked)["guests"])
+    status = pool.status(asked)
+    plan, before = planned(lab, status, host, asked), places(status["guests"])
     restarted = before[f"small{RESTARTED}"][0] == f"xen{host}"
     print(f"host {host} is cut; before: {before}; planned: {plan}")
     lab.power_cut(host)

@@ -220,7 +220,7 @@ void Agent::give_up(std::vector<Action>& actions) {
     Progress& progress = progress_[vm.name];
     if (vm.protection == Protection::kRestart && find_here(vm.uuid) && !progress.action)
       act({Action::Kind::kGiveUp, vm.name, host_,
-           "neither the arbiter nor all other hosts can be reached, and they may start it"},
+           "this host was declared dead or may soon be, and another may start it"},
           progress, actions);
   }
 }

@@ -93,7 +93,7 @@ void Liveness::look_at(const Host& host, const Seen& seen, Verdict& verdict) {
     if (!dead) {
       const TimePoint now = clock_.now();
       const std::uint64_t beat = (*record)->generation;
-      const auto [observed, is_new] = observed_.try_emplace(host.name, beat, now);
+      const auto [observed, is_new] = observed_.try_emplace(host.name, Observed{beat, now});
       if (!is_new && observed->second.beat != beat) observed->second = {beat, now};
       if (now - observed->second.since >= until_dead() && silence >= until_dead())
         dead = store_

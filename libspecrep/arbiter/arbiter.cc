@@ -125,6 +125,17 @@ Fence decode_fence(const std::string& text, const std::string& where, const std:
   throw Error("the arbiter's record in " + where + " is damaged", advice);
 }
 
+std::unique_ptr<FenceStore> make_store(const std::string& url) {
+  const auto colon = url.find(':');
+  const std::string kind = url.substr(0, colon);
+  const std::string location = colon == std::string::npos ? "" : url.substr(colon + 1);
+  if (kind == "etcd") return make_etcd_store(location);
+  if (kind == "file") return make_file_store(location);
+  throw Error("'" + url + "' is not an arbiter",
+              "give etcd:http://HOST:PORT[,http://HOST:PORT...] or file:/FOLDER, a folder that "
+              "both hosts see");
+}
+
 std::unique_ptr<Arbiter> make_arbiter(std::unique_ptr<FenceStore> store, Duration timeout,
                                       std::function<std::uint64_t()> wall_clock_us) {
   return std::make_unique<FencingArbiter>(std::move(store), timeout, std::move(wall_clock_us));
@@ -137,17 +148,7 @@ std::unique_ptr<Arbiter> make_arbiter(const std::string& url, Duration timeout) 
     throw Error("a timeout of " + std::to_string(milliseconds(timeout)) +
                     " ms is too short for the arbiter",
                 "give at least 100 ms");
-  const auto colon = url.find(':');
-  const std::string kind = url.substr(0, colon);
-  const std::string location = colon == std::string::npos ? "" : url.substr(colon + 1);
-  std::unique_ptr<arbiter::FenceStore> store;
-  if (kind == "etcd") store = arbiter::make_etcd_store(location);
-  if (kind == "file") store = arbiter::make_file_store(location);
-  if (!store)
-    throw Error("'" + url + "' is not an arbiter",
-                "give etcd:http://HOST:PORT[,http://HOST:PORT...] or file:/FOLDER, a folder that "
-                "both hosts see");
-  return arbiter::make_arbiter(std::move(store), timeout, arbiter::wall_clock_us);
+  return arbiter::make_arbiter(arbiter::make_store(url), timeout, arbiter::wall_clock_us);
 }
 
 }  // namespace specrep

@@ -51,6 +51,9 @@ class FenceStore {
 std::unique_ptr<FenceStore> make_etcd_store(const std::string& location);
 std::unique_ptr<FenceStore> make_file_store(const std::string& location);
 
+// The one at an arbiter's URL; throws as specrep::make_arbiter() does.
+std::unique_ptr<FenceStore> make_store(const std::string& url);
+
 // Decides over `store`. timeout: see specrep::make_arbiter(). wall_clock_us: since 1970, for the
 // numbers of new generations; not before 1.
 std::unique_ptr<Arbiter> make_arbiter(std::unique_ptr<FenceStore> store, Duration timeout,

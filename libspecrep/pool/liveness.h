@@ -68,7 +68,7 @@ class Liveness {
   static constexpr Duration kMargin = std::chrono::seconds(2);
   // A host that was declared dead starts nothing for so long: those who hold it for dead know
   // better by then, and what they have begun to start is to be seen.
-  Duration set_back_for() const { return 2 * watch_ + kMargin; }
+  Duration set_back_for() const { return until_dead(); }
 
  private:
   struct Observed {

@@ -316,6 +316,7 @@ BOOST_AUTO_TEST_CASE(a_server_whose_supervisor_is_killed_is_killed_too) {
   BOOST_TEST(WIFSIGNALED(status));
   BOOST_TEST(WTERMSIG(status) == SIGKILL);
   for (const int fd : pids) close(fd);
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_guest_sees_the_sectors_of_its_disk) {

@@ -26,13 +26,6 @@ void write_alive_until(TimePoint alive_until) {
   std::rename(made.c_str(), kFile);
 }
 
-std::unique_ptr<arbiter::FenceStore> make_store(const std::string& url) {
-  const auto colon = url.find(':');
-  const std::string location = url.substr(colon + 1);
-  return url.substr(0, colon) == "file" ? arbiter::make_file_store(location)
-                                        : arbiter::make_etcd_store(location);
-}
-
 }  // namespace
 
 bool Life::is_wanted(const pool::Config& config) {
@@ -45,7 +38,7 @@ bool Life::is_wanted(const pool::Config& config) {
 Life::Life(const pool::Config& config, const std::string& host)
     : url_(config.ha.arbiter),
       watch_(config.ha.watchdog_s),
-      store_(make_store(url_)),
+      store_(arbiter::make_store(url_)),
       liveness_(host, watch_, *store_, clock_),
       config_(config),
       alive_until_before_(read_alive_until(clock_.now() + watch_)) {

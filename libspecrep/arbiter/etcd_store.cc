@@ -125,10 +125,10 @@ class EtcdStore final : public FenceStore {
     });
     // Not in there: what one member has, the next has as well.
     if (stored.mod_revision != "0")
-      stored.fence =
-          decode_fence(text, "etcd's key " + key,
-                       "see that the guest runs on one host alone, then " +
-                           how_to_remove(guest_uuid) + " and start its protection again");
+      stored.fence = decode_fence(
+          text, "etcd's key " + key,
+          "see that its guest, or each guest of its host, runs on one host alone, then " +
+              how_to_remove(guest_uuid) + " and start the protection again");
     return stored;
   }
 

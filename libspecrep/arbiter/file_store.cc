@@ -157,9 +157,10 @@ class Records {
       size += static_cast<std::size_t>(got);
     }
     text.resize(size);
-    return decode_fence(text, file,
-                        "see that the guest runs on one host alone, then " + how_to_remove() +
-                            " and start its protection again");
+    return decode_fence(
+        text, file,
+        "see that its guest, or each guest of its host, runs on one host alone, then " +
+            how_to_remove() + " and start the protection again");
   }
 
   // On disk when it returns.

@@ -9,8 +9,15 @@ namespace specrep::pool {
 
 using arbiter::Fence;
 
-Liveness::Liveness(std::string host, Duration watch, arbiter::FenceStore& store, const Clock& clock)
-    : host_(std::move(host)), watch_(watch), store_(store), clock_(clock), begun_(clock.now()) {}
+Liveness::Liveness(std::string host, Duration watch, arbiter::FenceStore& store, const Clock& clock,
+                   std::optional<TimePoint> alive_until, std::function<void()> about_to_write)
+    : host_(std::move(host)),
+      watch_(watch),
+      store_(store),
+      clock_(clock),
+      begun_(clock.now()),
+      alive_until_before_(alive_until),
+      about_to_write_(std::move(about_to_write)) {}
 
 void Liveness::configure(const Config& config) {
   config_ = config;
@@ -26,7 +33,8 @@ std::string Liveness::key(const std::string& host) const {
 Liveness::Verdict Liveness::turn(const Seen& seen) {
   Verdict verdict;
   const TimePoint begun = clock_.now();
-  write_own(seen, verdict);
+  if (!is_watched()) begin(verdict);
+  if (is_watched()) write_own(seen, verdict);
   TimePoint heard_by_all = clock_.now();
   for (const Host& host : config_.hosts) {
     if (host.name == host_) continue;
@@ -41,7 +49,27 @@ Liveness::Verdict Liveness::turn(const Seen& seen) {
   // Who was declared dead lives again only when it has written so.
   const TimePoint last = verdict.set_back ? written_ : std::max(written_, heard_by_all);
   if (last != TimePoint{}) verdict.alive_until = last + watch_;
+  if (!is_watched())
+    verdict.alive_until = TimePoint::max();
+  else if (verdict.set_back || last != TimePoint{})
+    // It was declared dead, or lives on: what was before counts no more.
+    alive_until_before_ = TimePoint{};
+  else
+    verdict.alive_until = *alive_until_before_;
   return verdict;
+}
+
+// A write that fails may have been done, a read that fails has done nothing.
+void Liveness::begin(Verdict& verdict) {
+  try {
+    store_.update(
+        key(host_), [](const std::optional<Fence>&) { return std::nullopt; },
+        clock_.now() + interval());
+    about_to_write_();
+    alive_until_before_ = clock_.now() + watch_;
+  } catch (const Error& error) {
+    verdict.trouble = with_advice(error);
+  }
 }
 
 void Liveness::write_own(const Seen& seen, Verdict& verdict) {
@@ -116,6 +144,7 @@ void Liveness::look_at(const Host& host, const Seen& seen, Verdict& verdict) {
 }
 
 void Liveness::withdraw() {
+  if (!is_watched()) return;
   store_.update(
       key(host_),
       [host = host_](const std::optional<Fence>& record) -> std::optional<Fence> {
@@ -124,6 +153,7 @@ void Liveness::withdraw() {
       },
       clock_.now() + interval());
   written_ = {};
+  alive_until_before_.reset();
 }
 
 }  // namespace specrep::pool

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -45,8 +46,12 @@ class Liveness {
     std::string trouble;  // with the store; empty: none
   };
 
-  // `watch`: at least 2 s. `store` and `clock` must outlive it.
-  Liveness(std::string host, Duration watch, arbiter::FenceStore& store, const Clock& clock);
+  // `watch`: at least 2 s. `store` and `clock` must outlive it. `alive_until`: as the one before
+  // left it; none: there was none, or it has withdrawn, so no record of this host is there, and
+  // nobody declares it dead. Then `about_to_write` is called when the store was seen to answer: it
+  // notes, over boots too, that there may be a record from now on, or throws Error.
+  Liveness(std::string host, Duration watch, arbiter::FenceStore& store, const Clock& clock,
+           std::optional<TimePoint> alive_until, std::function<void()> about_to_write);
 
   void configure(const Config& config);
   // Writes this host's record and reads those of silent hosts. To be called every interval().
@@ -75,6 +80,8 @@ class Liveness {
     std::uint64_t beat = 0;
     TimePoint since;  // when this beat was first read
   };
+  bool is_watched() const { return alive_until_before_.has_value(); }
+  void begin(Verdict& verdict);
   void write_own(const Seen& seen, Verdict& verdict);
   void look_at(const Host& host, const Seen& seen, Verdict& verdict);
   std::string key(const std::string& host) const;
@@ -85,6 +92,8 @@ class Liveness {
   const Clock& clock_;
   const TimePoint begun_;
   Config config_;
+  std::optional<TimePoint> alive_until_before_;
+  const std::function<void()> about_to_write_;
   TimePoint written_{};  // when the last success began
   std::optional<TimePoint> set_back_since_;
   std::map<std::string, Observed> observed_;

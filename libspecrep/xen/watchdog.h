@@ -22,7 +22,8 @@ class Watchdog {
   using May = std::function<bool()>;
 
   // Arms it, and feeds it from a thread of its own, so that it stops being fed when the process
-  // does not get to run at all, or when `may` says so. With several feeders the one with the
+  // does not get to run at all, or when `may` says so. One that a process before this one has left
+  // armed is only fed. With several feeders the one with the
   // longest time counts. Throws Error with advice when Xen has no timer left.
   explicit Watchdog(
       std::chrono::seconds timeout, Timer timer = Timer::kProtections,

@@ -69,15 +69,17 @@ class Store final : public arbiter::FenceStore {
 // each does what its agent says.
 class World {
  public:
-  explicit World(Config config) : config_(std::move(config)) {
-    for (const Host& host : config_.hosts) power_on(host.name);
+  explicit World(Config config, bool reaches_store = true) : config_(std::move(config)) {
+    for (const Host& host : config_.hosts) {
+      reach_store(host.name, reaches_store);
+      power_on(host.name);
+    }
   }
 
   void power_on(const std::string& name) {
     hosts_[name].guests.clear();
     hosts_[name].on = true;
-    hosts_[name].verdict = {};
-    hosts_[name].alive_before = clock_.now() + kWatch;
+    hosts_[name].verdict.alive_until = clock_.now() + kWatch;
     start_agent(name);
   }
   void start_agent(const std::string& name) {
@@ -87,11 +89,25 @@ class World {
     it.asked_by.clear();
     if (!config_.ha.fences_hosts()) return;
     it.store = std::make_unique<Store>(records_, it.reaches_store);
-    it.liveness = std::make_unique<Liveness>(name, kWatch, *it.store, clock_);
+    const auto alive_until = it.watched ? std::optional(it.verdict.alive_until) : std::nullopt;
+    it.liveness = std::make_unique<Liveness>(name, kWatch, *it.store, clock_, alive_until,
+                                             [&it] { it.watched = true; });
     it.liveness->configure(config_);
-    it.fed = clock_.now();
-    it.alive_before = std::max(it.alive_before, it.verdict.alive_until);
+    if (!alive_until || clock_.now() < *alive_until) it.fed = clock_.now();
     it.verdict = {};
+    it.verdict.alive_until = alive_until.value_or(TimePoint::max());
+  }
+  // In order, so that its watchdog is disarmed; whether that succeeds.
+  bool end_agent(const std::string& name) {
+    HostState& it = hosts_[name];
+    try {
+      it.liveness->withdraw();
+    } catch (const Error&) {
+      return false;
+    }
+    it.liveness.reset();
+    it.watched = false;
+    return true;
   }
   // Copies of what was protected go on elsewhere.
   void cut_power(const std::string& name) {
@@ -156,7 +172,6 @@ class World {
   }
   int resets = 0;  // by watchdogs
   std::map<std::string, arbiter::Fence>& records() { return records_; }
-  Liveness& liveness(const std::string& name) { return *hosts_[name].liveness; }
   static constexpr Duration kWatch = 10s;
 
   Agent& agent(const std::string& name) { return *hosts_[name].agent; }
@@ -178,7 +193,8 @@ class World {
     std::unique_ptr<Store> store;
     std::unique_ptr<Liveness> liveness;
     Liveness::Verdict verdict;
-    TimePoint fed, alive_before;
+    bool watched = false;  // is kept over boots
+    TimePoint fed;
     std::map<std::string, TimePoint> asked_by;
   };
 
@@ -193,12 +209,9 @@ class World {
       for (const Host& other : config_.hosts)
         if (const auto ago = it.agent->heard_ago(other.name))
           seen.answered[other.name] = clock_.now() - *ago;
-      if (seconds_ % 2 == 0) {
-        it.verdict = it.liveness->turn(seen);
-        if (it.verdict.set_back || it.verdict.alive_until != TimePoint{}) it.alive_before = {};
-      }
+      if (seconds_ % 2 == 0) it.verdict = it.liveness->turn(seen);
       const TimePoint now = clock_.now();
-      const TimePoint alive_until = std::max(it.verdict.alive_until, it.alive_before);
+      const TimePoint alive_until = it.verdict.alive_until;
       it.agent->know({now >= alive_until - kWatch / Liveness::kGiveUpShare, it.verdict.set_back,
                       it.verdict.dead});
       if (now < alive_until || !seen.has_restart_guests) it.fed = now;
@@ -545,9 +558,10 @@ BOOST_AUTO_TEST_CASE(without_a_watchdog_or_a_record_a_silent_host_is_waited_for)
   World world(fenced(3, {restarted("a")}));
   world.run("a", "h2");
   world.tick(10);
-  world.liveness("h2").withdraw();  // as an agent that ends does
+  world.end_agent("h2");
   world.hang("h2");
-  world.tick(9);  // and its watchdog would be disarmed
+  world.tick(600);
+  BOOST_TEST(world.resets == 0);
   BOOST_TEST(contains(world.waiting("h1", "a"), "h2, which had it, does not answer"));
   Config config = fenced(3, {restarted("a")});
   config.ha.fencing = Fencing::kNone;
@@ -637,6 +651,43 @@ BOOST_AUTO_TEST_CASE(a_host_that_finds_itself_declared_dead_first_gives_its_gues
   BOOST_TEST(world.where("a") != "");
 }
 
+BOOST_AUTO_TEST_CASE(a_third_party_that_was_never_reached_costs_no_guest) {
+  World world(fenced(3, {restarted("a")}), /*reaches_store=*/false);
+  world.run("a", "h2");
+  world.cut_power("h3");  // so that not all hear of h2
+  world.tick(60);
+  world.start_agent("h2");
+  world.tick(60);
+  BOOST_TEST(world.where("a") == "h2");
+  BOOST_TEST(count(world.log, Kind::kGiveUp) == 0u);
+  // It counts as soon as it was reached, and is not forgotten by agents that are started anew.
+  world.reach_store("h2", true);
+  world.tick(4);
+  world.reach_store("h2", false);
+  for (int i = 0; i < 6; ++i) {
+    world.start_agent("h2");
+    world.tick(2);
+  }
+  BOOST_TEST(world.where("a") == "");
+  BOOST_TEST(world.resets == 0);
+}
+
+BOOST_AUTO_TEST_CASE(an_agent_that_never_gets_far_does_not_put_off_its_host_s_end) {
+  World world(fenced(3, {restarted("a")}));
+  world.run("a", "h2");
+  world.tick(10);
+  world.reach_store("h2", false);
+  world.isolate("h2", true);
+  for (int i = 0; i < 25; ++i) {
+    world.start_agent("h2");
+    world.hang("h2", true);  // before it has done anything
+    world.tick();
+    world.hang("h2", false);
+  }
+  BOOST_TEST(world.resets == 1);
+  BOOST_TEST(world.where("a") != "h2");
+}
+
 BOOST_AUTO_TEST_CASE(whatever_is_cut_and_hangs_no_restarted_guest_runs_twice) {
   std::size_t given_up = 0, restarts = 0;
   int resets = 0;
@@ -657,6 +708,7 @@ BOOST_AUTO_TEST_CASE(whatever_is_cut_and_hangs_no_restarted_guest_runs_twice) {
           if (chance(100)) world.isolate(name, isolated[name] ^= true);
           if (chance(60)) world.reach_store(name, reaches[name] ^= true);
           if (world.on(name) && chance(400)) world.start_agent(name);
+          if (world.on(name) && chance(400) && world.end_agent(name)) world.start_agent(name);
         }
         world.tick();
       }

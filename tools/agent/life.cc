@@ -1,29 +1,43 @@
 #include "tools/agent/life.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
 
 #include "libspecrep/error.h"
+#include "libspecrep/pool/file.h"
 
 namespace specrep::tools {
 
 namespace {
 
-// Until when restart guests may run here, in ns of the monotonic clock: for an agent that is
-// started anew, which must neither end them at once nor let them run for longer. Gone with a boot.
-constexpr const char* kFile = "/run/specrep/agent.alive";
-
-TimePoint read_alive_until(TimePoint otherwise) {
-  std::ifstream file(kFile);
-  std::int64_t ns = 0;
-  return file >> ns ? TimePoint(Duration(ns)) : otherwise;
-}
+// What an agent that is started anew has to know of the one before: that the arbiter may have a
+// record of this host, which outlasts a boot, and until when restart guests may run here, in ns of
+// the monotonic clock, which does not.
+constexpr const char* kWatched = "/var/lib/specrep/agent.watched";
+constexpr const char* kAliveUntil = "/run/specrep/agent.alive";
 
 void write_alive_until(TimePoint alive_until) {
-  const std::string made = std::string(kFile) + ".new";
+  const std::string made = std::string(kAliveUntil) + ".new";
   std::ofstream(made) << alive_until.time_since_epoch().count() << "\n";
-  std::rename(made.c_str(), kFile);
+  std::rename(made.c_str(), kAliveUntil);
+}
+
+// None: there is no record.
+std::optional<TimePoint> read_alive_until(TimePoint after_boot) {
+  if (access(kWatched, F_OK) != 0) return std::nullopt;
+  std::ifstream file(kAliveUntil);
+  if (std::int64_t ns = 0; file >> ns) return TimePoint(Duration(ns));
+  // So that it is not put off by each agent that is started.
+  write_alive_until(after_boot);
+  return after_boot;
+}
+
+void forget() {
+  std::remove(kWatched);
+  std::remove(kAliveUntil);
 }
 
 }  // namespace
@@ -39,9 +53,11 @@ Life::Life(const pool::Config& config, const std::string& host)
     : url_(config.ha.arbiter),
       watch_(config.ha.watchdog_s),
       store_(arbiter::make_store(url_)),
-      liveness_(host, watch_, *store_, clock_),
-      config_(config),
-      alive_until_before_(read_alive_until(clock_.now() + watch_)) {
+      before_(read_alive_until(clock_.now() + watch_)),
+      liveness_(host, watch_, *store_, clock_, before_,
+                [] { pool::replace_file(kWatched, "", 0600); }),
+      config_(config) {
+  verdict_.alive_until = before_.value_or(TimePoint::max());
   seen_.has_restart_guests = true;  // until somebody has looked
   watchdog_ = std::make_unique<xen::Watchdog>(watch_, xen::Watchdog::Timer::kAgent,
                                               [this] { return may_feed(); });
@@ -73,12 +89,10 @@ void Life::see(pool::Liveness::Seen seen) {
   seen_at_ = clock_.now();
 }
 
-TimePoint Life::alive_until() const { return std::max(verdict_.alive_until, alive_until_before_); }
-
 pool::Agent::Life Life::verdict() const {
   const std::lock_guard guard(mutex_);
-  return {clock_.now() >= alive_until() - watch_ / pool::Liveness::kGiveUpShare, verdict_.set_back,
-          verdict_.dead};
+  return {clock_.now() >= verdict_.alive_until - watch_ / pool::Liveness::kGiveUpShare,
+          verdict_.set_back, verdict_.dead};
 }
 
 std::string Life::trouble() const {
@@ -90,7 +104,7 @@ std::string Life::trouble() const {
 bool Life::may_feed() const {
   const std::lock_guard guard(mutex_);
   const TimePoint now = clock_.now();
-  return now < alive_until() || (!seen_.has_restart_guests && now - seen_at_ < watch_ / 2);
+  return now < verdict_.alive_until || (!seen_.has_restart_guests && now - seen_at_ < watch_ / 2);
 }
 
 void Life::withdraw() {
@@ -120,6 +134,7 @@ void Life::run() {
       try {
         liveness_.withdraw();
         withdrawn = true;
+        forget();
       } catch (const Error& error) {
         trouble = with_advice(error);
       }
@@ -129,14 +144,11 @@ void Life::run() {
     guard.lock();
     if (withdrawn) {
       withdrawn_ = true;
-      std::remove(kFile);
       break;
     }
     verdict_ = std::move(verdict);
     if (!trouble.empty()) verdict_.trouble = trouble;
-    // It was declared dead, or lives on: what was before counts no more.
-    if (verdict_.set_back || verdict_.alive_until != TimePoint{}) alive_until_before_ = {};
-    if (alive_until() != TimePoint{}) write_alive_until(alive_until());
+    if (verdict_.alive_until != TimePoint::max()) write_alive_until(verdict_.alive_until);
     changed_.wait_for(guard, liveness_.interval(), [this] { return over_ || withdraw_; });
     // A failed withdrawal is not tried again at once.
     if (withdraw) {

@@ -40,13 +40,13 @@ class Life {
  private:
   void run();
   bool may_feed() const;
-  TimePoint alive_until() const;
 
   const std::string url_;
   const std::chrono::seconds watch_;
   SteadyClock clock_;
   std::unique_ptr<arbiter::FenceStore> store_;
-  pool::Liveness liveness_;  // the thread's, but for what the mutex is held
+  const std::optional<TimePoint> before_;  // how long restart guests may run here, as it was left
+  pool::Liveness liveness_;                // the thread's, but for what the mutex is held
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -54,7 +54,6 @@ class Life {
   pool::Liveness::Seen seen_;
   TimePoint seen_at_{};
   pool::Liveness::Verdict verdict_;
-  TimePoint alive_until_before_;  // as an agent before this one left it
   bool over_ = false, withdraw_ = false, withdrawn_ = false;
 
   std::unique_ptr<xen::Watchdog> watchdog_;

@@ -404,14 +404,15 @@ std::string Guardian::hold(std::string& advice) {
   if (!ended_) recover(xen::kFreezeMax);
   xc_domain_pause(xc.get(), task_.domain.domid);
   log("held", task_.host + " may run " + name + " by now");
+  // Even a copy that is gone again has told its clients what the one here does not know.
+  const std::string look = "look at " + task_.host + " and its /var/log/specrep/" + name +
+                           ".log: if " + name + " was not started there and never will be, ";
+  const std::string otherwise = "if it was, `xl destroy " + name + "`";
   if (xen::held_interfaces(task_.domain.domid).empty()) {  // -n, or it has no network
-    advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
-             "`xl unpause " + name + "` lets it go on here; if it does, `xl destroy " + name + "`";
+    advice = look + "`xl unpause " + name + "` lets it go on here; " + otherwise;
     return name + " is paused, since " + task_.host + " may run it by now";
   }
-  advice = "look at " + task_.host + ": if " + name + " does not run there and never will, " +
-           "`xl remus-spec-stop --force " + name +
-           "` lets it go on here; if it does, `xl destroy " + name + "`";
+  advice = look + "`xl remus-spec-stop --force " + name + "` lets it go on here; " + otherwise;
   return name + " is paused and its network held, since " + task_.host + " may run it by now";
 }
 

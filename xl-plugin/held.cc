@@ -13,8 +13,10 @@ bool is_held(std::uint32_t domid) {
 
 void refuse_held(const std::string& name, const std::string& host) {
   throw Error("the network of " + name + " is held: its copy may run on " + host,
-              "look there; if it does not and never will: xl remus-spec-stop --force " + name +
-                  "; if it does: xl destroy " + name);
+              "look there and at its /var/log/specrep/" + name +
+                  ".log; if it was not started there and never will be: xl remus-spec-stop "
+                  "--force " +
+                  name + "; if it was: xl destroy " + name);
 }
 
 }  // namespace specrep::xl

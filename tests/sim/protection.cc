@@ -626,6 +626,7 @@ void BackupProcess::activate() {
                             disk_ ? protection_.storage(host).content() : std::vector<std::byte>{});
     disk_.reset();
     if (world.settings.has_disk) protection_.storage(host).start_server();
+    world.started_elsewhere.insert(protection_.machine.number);
     world.machines.push_back(std::make_unique<Machine>(world, host, number, restorer_));
     world.log("copy " + std::to_string(number) + " runs on " + host.name);
     exits();

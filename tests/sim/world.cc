@@ -300,8 +300,8 @@ void World::speak_as_operator() {
                " without a reason");
       return;
     }
-    if (running()) {
-      log("operator: destroys " + name + ", since another runs");
+    if (running() || started_elsewhere.contains(machine.number)) {
+      log("operator: destroys " + name + ", since another " + (running() ? "runs" : "ran"));
       destroy(machine);
       continue;
     }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -108,6 +109,7 @@ class World {
   std::function<void()> forget_fence;
   double arbiter_trouble = 0;  // the share of calls that get no answer
   std::vector<std::unique_ptr<Machine>> machines;
+  std::set<int> started_elsewhere;  // whose copies were started, as the other host's log says
   std::vector<std::unique_ptr<Protection>> protections;
   std::vector<std::unique_ptr<Client>> clients;
   // Its backup was well when the primary's host lost its power: unless harm comes to it as well, it

@@ -4,17 +4,22 @@ import os
 import subprocess
 import tempfile
 
-from common import SOURCE_ROOT, LabError, run
+from common import SOURCE_ROOT, LabError, phase, run
+from states import in_parallel
 
 DPKG_TIMEOUT_S = 600
 FOLDER = "/var/tmp/deb"  # on the hosts
 UPGRADE = "+upgrade"  # a version is followed by this in its successor
 BUILT = SOURCE_ROOT / "build/deb"
+# What is in the packages, or makes it.
+SOURCES = ("configure.ac", "Makefile.am", "debian", "doc", "libspecrep", "scripts", "tools", "xl-plugin")
 
 
 def build():
-    """Builds the packages, unless there are some; returns {name: path} of this version, and of one to upgrade to."""
-    if not any(BUILT.glob("*.deb")):
+    """Builds the packages, if need be; returns {name: path} of this version, and of one to upgrade to."""
+    built = [path.stat().st_mtime for path in BUILT.glob("*.deb")]
+    sources = (file for name in SOURCES for file in (SOURCE_ROOT / name, *(SOURCE_ROOT / name).rglob("*")))
+    if not built or min(built) < max(file.stat().st_mtime for file in sources if file.is_file()):
         version = run(["dpkg-parsechangelog", "-S", "Version", "-l", SOURCE_ROOT / "debian/changelog"],
                       "read debian/changelog").stdout.strip()
         options = os.environ.get("DEB_BUILD_OPTIONS", "nocheck parallel=2")
@@ -39,6 +44,14 @@ def install(lab, host, paths):
     lab.ssh(host, f"rm -rf {FOLDER}")
     lab.put(host, paths, FOLDER)
     return dpkg(lab, host, f"-i {FOLDER}/*.deb")
+
+
+def install_everywhere(lab):
+    """Installs specrep on all hosts that have power."""
+    packages, _ = build()
+    hosts = [host for host in lab.machines if lab.is_running(host)]
+    with phase(f"installing {', '.join(packages)} on the hosts"):
+        in_parallel(lambda host: install(lab, host, packages.values()), hosts)
 
 
 def fetch(lab, host, names, folder):

@@ -1,4 +1,4 @@
-"""A pool of the lab's hosts, made as its administrator would, small guests, and what the agents say of them."""
+"""A pool of the lab's hosts, made of packages as its administrator would, small guests, and what the agents say of them."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ import subprocess
 import time
 import uuid
 
+import deb
 from network import management_address, replication_address
 
 SERVICES = "specrep-listener specrep-agent"
@@ -33,10 +34,11 @@ def make_guest(lab, name, address, number=1):
 
 
 class Pool:
-    """Makes the hosts a pool with some guests, which its agents start."""
+    """Installs the packages, and makes the hosts a pool with some guests, which its agents start."""
 
     def __init__(self, lab, guests, ha=(), parameters=lambda number: "preferred-host=xen1"):
         self.lab = lab
+        deb.install_everywhere(lab)
         self.guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, guests + 1)]
         for host in lab.machines:
             where = (f"--address {management_address(host)} --replication-address {replication_address(host)} "

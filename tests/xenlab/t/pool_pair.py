@@ -6,6 +6,7 @@ import time
 from pool import Pool
 
 GUEST = None
+INSTALL = False  # the pool does, of packages
 ON_REQUEST = True
 
 STARTED_MAX_S = 600

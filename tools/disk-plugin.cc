@@ -6,14 +6,12 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <memory>
 #include <new>
 #include <optional>
@@ -22,6 +20,7 @@
 
 #include "libspecrep/disk/control_server.h"
 #include "libspecrep/error.h"
+#include "libspecrep/memory_shortage.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 
@@ -121,15 +120,13 @@ int config(const char* key, const char* value) {
 
 // The disk may be on the way by which dom0 gets memory free.
 void stay_in_memory() {
-  const auto warn = [](const char* what) {
-    nbdkit_error("warning: %s: %s; served all the same, but not when memory is short", what,
-                 std::strerror(errno));
+  const auto warn = [](const std::string& what) {
+    nbdkit_error("warning: %s; served all the same, but not when memory is short", what.c_str());
   };
-  if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) warn("mlockall");
-  std::ofstream score("/proc/self/oom_score_adj");
-  if (!(score << -1000 << std::flush)) warn("oom_score_adj");
+  if (const std::string refused = outlive_memory_shortage(); !refused.empty()) warn(refused);
 #ifdef PR_SET_IO_FLUSHER
-  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)) warn("PR_SET_IO_FLUSHER");
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
+    warn(std::string("PR_SET_IO_FLUSHER: ") + std::strerror(errno));
 #endif
 }
 

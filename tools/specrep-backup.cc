@@ -548,6 +548,7 @@ int main(int argc, char** argv) {
 
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   tools::log_to_stderr();
+  tools::be_there_when_memory_is_short();
   tools::StopSignals signals;
   int status = 1;
   try {

@@ -25,7 +25,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "libspecrep/clock.h"
@@ -183,9 +182,7 @@ void serve(const disk::Places& places, const std::string& path, Instance& instan
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&signals, signal);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
-  // Without this process nobody starts the server again. The server inherits it.
-  std::ofstream score("/proc/self/oom_score_adj");
-  if (!(score << -1000 << std::flush)) spdlog::warn("this may be killed when memory is short");
+  tools::be_there_when_memory_is_short();  // without this process nobody starts the server again
   // The server would refuse as well, but only its log would tell why.
   disk::check_own(places, disk::load_record(places));
   Nbdkit nbdkit(places, path);

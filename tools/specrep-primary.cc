@@ -482,6 +482,7 @@ int main() {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   GOOGLE_PROTOBUF_VERIFY_VERSION;
   tools::log_to_stderr();
+  tools::be_there_when_memory_is_short();
   tools::StopSignals signals;
   const SteadyClock clock;
   Ending ending;

@@ -7,6 +7,7 @@
 
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
+#include "libspecrep/memory_shortage.h"
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/host.h"
@@ -285,6 +286,7 @@ int protect(int argc, char** argv) {
   if (const auto status = parse(app, argc, argv)) return *status;
   check_options(options);
 
+  outlive_memory_shortage();
   Console console("remus-spec", options.json);
   SignalFd signals;
   const xen::Xenctrl xc;

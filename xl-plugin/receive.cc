@@ -10,6 +10,7 @@
 #include <sstream>
 #include <vector>
 
+#include "libspecrep/memory_shortage.h"
 #include "libspecrep/xen/recover.h"
 #include "libspecrep/xen/registry.h"
 #include "xl-plugin/command.h"
@@ -59,6 +60,7 @@ int receive(int argc, char** argv) {
     throw UsageError{"this is run by `xl remus-spec` on the other host, not by hand",
                      "on the host where the guest runs: xl remus-spec DOMAIN HOST"};
 
+  outlive_memory_shortage();
   std::vector<std::string> arguments = {program_path("specrep-backup")};
   const std::string address = server_address();
   if (!address.empty()) arguments.insert(arguments.end(), {"--address", address});

@@ -46,6 +46,14 @@ def install(lab, host, paths):
     return dpkg(lab, host, f"-i {FOLDER}/*.deb")
 
 
+def install_in_order(lab, host, paths):
+    """Installs packages of which some must be whole before others are unpacked, as apt does."""
+    lab.ssh(host, f"rm -rf {FOLDER}")
+    lab.put(host, paths, FOLDER)
+    return lab.ssh(host, f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {FOLDER}/*.deb",
+                   DPKG_TIMEOUT_S)
+
+
 def install_everywhere(lab):
     """Installs specrep on all hosts that have power."""
     packages, _ = build()

@@ -71,7 +71,7 @@ def run(lab):
     for host in (1, 2):
         # Nothing starts before it is configured.
         lab.ssh(host, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d")
-        deb.install(lab, host, packages)
+        deb.install_in_order(lab, host, packages)
         lab.ssh(host, "rm /usr/sbin/policy-rc.d")
         lab.ssh(host, f"cat >/etc/corosync/corosync.conf <<'END'\n{COROSYNC}\nEND\n"
                       f"cat >/usr/sbin/fence_lab <<'AGENT'\n{FENCE_AGENT}\nAGENT\nchmod 755 /usr/sbin/fence_lab")

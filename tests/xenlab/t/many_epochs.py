@@ -1,0 +1,59 @@
+"""Tens of thousands of epochs leave memory and descriptors of the processes, and dom0's memory, as they were."""
+
+import os
+import time
+
+GUEST = "pvh"
+ON_REQUEST = True
+
+# In 24 hours, epochs of 200 ms are 432,000; as many as that take hours here.
+EPOCHS = int(os.environ.get("SPECREP_EPOCHS", "30000"))
+OPTIONS = "-i 20 --timeout 15000"
+# What is not there at once, such as caches and histories, is there by then.
+BEGIN = 1 / 10
+LOOKS = 10
+DIRTY_PAGES_PER_S = 200
+EPOCHS_PER_S_MIN = 2
+
+PROCESSES = {1: ("xl-specrep", "specrep-primary"), 2: ("xl-specrep", "specrep-backup", "libxl-save-help")}
+# Of one process, and of a dom0; below that it is noise.
+GROWTH_KIB_MAX = {"process": 512, "dom0": 16 << 10}
+
+
+def look(lab):
+    """{what: number}: memory and descriptors of each process, and what dom0 has in use without caches."""
+    seen = {}
+    for host, names in PROCESSES.items():
+        for name in names:
+            pid = lab.ssh(host, f"pgrep -o {name}").stdout.strip()
+            status = lab.ssh(host, f"grep -E '^(RssAnon|Threads)' /proc/{pid}/status; ls /proc/{pid}/fd | wc -l").stdout.split()
+            seen |= {f"{name} on host {host}, KiB": int(status[1]), f"{name} on host {host}, threads": int(status[4]),
+                     f"{name} on host {host}, descriptors": int(status[5])}
+        meminfo = dict(line.split(":") for line in lab.ssh(host, "cat /proc/meminfo").stdout.splitlines())
+        seen[f"dom0 {host}, KiB"] = int(meminfo["MemTotal"].split()[0]) - int(meminfo["MemAvailable"].split()[0])
+    return seen
+
+
+def run(lab):
+    with lab.Counter(lab.GUEST_ADDRESSES[GUEST]) as counter:
+        counter.wait_for_answer(60)
+        with lab.protect(OPTIONS) as protection:
+            protection.wait_until_protected()
+            counter.dirty(DIRTY_PAGES_PER_S)
+            begin = protection.status()["committed_epoch"] + int(EPOCHS * BEGIN)
+            protection.wait_for_commit(begin, EPOCHS / EPOCHS_PER_S_MIN)
+            first, start_s = look(lab), time.monotonic()
+            for step in range(1, LOOKS + 1):
+                protection.wait_for_commit(begin + EPOCHS * step // LOOKS, EPOCHS / EPOCHS_PER_S_MIN)
+                last = look(lab)
+                print(f"{EPOCHS * step // LOOKS} epochs, {time.monotonic() - start_s:.0f} s: {last}", flush=True)
+            print("\n".join(f"{what}: {first[what]} -> {last[what]}" for what in first))
+            for what, before in first.items():
+                most = 0
+                if "KiB" in what:
+                    most = GROWTH_KIB_MAX["dom0" if what.startswith("dom0") else "process"]
+                assert last[what] - before <= most, f"{what}: {before}, then {last[what]}"
+            counter.check_continuous()
+            assert counter.troubles() == [], counter.troubles()
+            lab.ssh(1, f"xl remus-spec-stop {GUEST}")
+            protection.end().expect(0)

@@ -29,13 +29,14 @@ int Oracle::first_copy(std::size_t disk_bytes) {
   return static_cast<int>(copies_.size()) - 1;
 }
 
-void Oracle::protection_starts(int number) {
+std::size_t Oracle::protection_starts(int number) {
   Copy& copy = at(number);
   apply(copy, kAll);
   copy.is_protected = true;
   copy.ended = copy.committed = copy.newest_left = 0;
   copy.successor = -1;
   copy.memory.clear();
+  return ++copy.protections;
 }
 
 void Oracle::stands_still(int number, Bytes memory) {
@@ -44,8 +45,9 @@ void Oracle::stands_still(int number, Bytes memory) {
   copy.memory[++copy.ended] = std::move(memory);
 }
 
-void Oracle::backup_has(int number, const Bytes& memory) {
+void Oracle::backup_has(int number, std::size_t protection, const Bytes& memory) {
   Copy& copy = at(number);
+  if (protection != copy.protections) return;
   const std::size_t epoch = copy.committed + 1;
   if (epoch > copy.ended)
     return complain("the backup has epoch " + std::to_string(epoch) + " of " + name(number) +

@@ -22,13 +22,14 @@ class Oracle {
   // The first copy, whose disk is all zeroes. disk_bytes 0: it has none.
   int first_copy(std::size_t disk_bytes);
 
-  // The copy's output is held from the end of its first epoch on.
-  void protection_starts(int copy);
+  // The copy's output is held from the end of its first epoch on. Returns the protection's number.
+  std::size_t protection_starts(int copy);
   // It stands still: an epoch of it ends.
   void stands_still(int copy, Bytes memory);
   // All of the oldest epoch that the backup did not have is there now; this is what it would start
-  // from.
-  void backup_has(int copy, const Bytes& memory);
+  // from. The backup of an earlier protection, which was cut off, may get what was on its way: it
+  // must not start from it.
+  void backup_has(int copy, std::size_t protection, const Bytes& memory);
   // A copy is started on the other host. Returns its number.
   int starts(int from, const Bytes& memory, const Bytes& disk);
   // What it sent is held no more: it goes on alone.
@@ -62,6 +63,7 @@ class Oracle {
   struct Copy {
     bool exists = true;
     bool is_protected = false;
+    std::size_t protections = 0;
     // Of its newest protection:
     std::size_t ended = 0, committed = 0, newest_left = 0;
     int successor = -1;

@@ -448,7 +448,7 @@ class BackupProcess::RestorerCalls final : public replica::Restorer {
   void apply(replica::CommittedEpoch epoch) override {
     restorer_.apply(std::move(epoch));
     Protection& protection = process_.protection_;
-    protection.world.oracle.backup_has(protection.machine.number,
+    protection.world.oracle.backup_has(protection.machine.number, protection.number,
                                        bytes_of(restorer_, protection.world.settings.pages));
     process_.calls_outside();  // it had it, and had said so
   }
@@ -706,7 +706,7 @@ Protection::Protection(World& world, Machine& machine, std::uint64_t fencing_gen
   control = world.network.connect(primary_host, backup_host, Way::kControl, {});
   if (world.settings.has_disk)
     disk_data = world.network.connect(primary_host, backup_host, Way::kData, {});
-  world.oracle.protection_starts(machine.number);
+  number = world.oracle.protection_starts(machine.number);
   backup = std::make_unique<BackupProcess>(*this);
   guardian = std::make_unique<Guardian>(*this);
   primary = std::make_unique<PrimaryProcess>(*this);

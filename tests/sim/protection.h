@@ -179,6 +179,7 @@ class Protection {
   Host& primary_host;
   Host& backup_host;
   const std::uint64_t fencing_generation;
+  std::size_t number = 0;  // as the oracle counts those of `machine`
   const std::string guest_uuid = "11111111-2222-3333-4444-555555555555";
   std::shared_ptr<Connection> data, control, disk_data;
   bool receiver_alive = true;

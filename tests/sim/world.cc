@@ -199,6 +199,8 @@ bool World::protect() {
   const auto here = static_cast<std::size_t>(machine->host.number);
   Host& there = hosts[1 - here];
   if (!there.powered || network.is_cut(Way::kData) || network.is_cut(Way::kControl)) return false;
+  for (const auto& other : machines)
+    if (other->exists && &other->host == &there) return false;  // the guest's name is taken there
   std::uint64_t generation = 0;
   try {
     if (settings.has_disk) {

@@ -9,6 +9,8 @@ from states import in_parallel
 
 DPKG_TIMEOUT_S = 600
 FOLDER = "/var/tmp/deb"  # on the hosts
+# Not for hosts: what compilers and debuggers need.
+UNUSED = ("-dbgsym", "-dev")
 UPGRADE = "+upgrade"  # a version is followed by this in its successor
 BUILT = SOURCE_ROOT / "build/deb"
 # What is in the packages, or makes it.
@@ -16,7 +18,7 @@ SOURCES = ("configure.ac", "Makefile.am", "debian", "doc", "libspecrep", "script
 
 
 def build():
-    """Builds the packages, if need be; returns {name: path} of this version, and of one to upgrade to."""
+    """Builds the packages, if need be; returns {name: path} of those for hosts, and of a version to upgrade to."""
     built = [path.stat().st_mtime for path in BUILT.glob("*.deb")]
     sources = (file for name in SOURCES for file in (SOURCE_ROOT / name, *(SOURCE_ROOT / name).rglob("*")))
     if not built or min(built) < max(file.stat().st_mtime for file in sources if file.is_file()):
@@ -28,7 +30,7 @@ def build():
     first, second = {}, {}
     for path in BUILT.glob("*.deb"):
         name, version, _ = path.name.split("_")
-        if not name.endswith("-dbgsym"):
+        if not name.endswith(UNUSED):
             (second if version.endswith(UPGRADE) else first)[name] = path
     if first.keys() != second.keys() or not first:
         raise LabError(f"{BUILT} has not the same packages in two versions: remove it")

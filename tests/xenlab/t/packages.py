@@ -36,7 +36,6 @@ def run(lab):
             for host in HOSTS:
                 refused = deb.dpkg(lab, host, f"-r {names}", check=False)
                 assert refused.returncode != 0 and "End that first" in refused.stderr, refused
-                # libspecrep-dev is gone by now.
                 deb.install(lab, host, second.values())
             check_diverted(lab)
             protection.wait_for_commit(protection.status()["committed_epoch"] + 10)

@@ -313,6 +313,7 @@ class Program {
   }
 
   json status_of() const {
+    const std::set<std::string> dead = life_ ? life_->verdict().dead : std::set<std::string>{};
     json hosts = json::array();
     for (const pool::Host& host : config_.hosts) {
       const pool::HostReport* heard = agent_.last_report(host.name);
@@ -326,6 +327,7 @@ class Program {
       if (const auto peer = peers_.find(host.name);
           peer != peers_.end() && !agent_.is_up(host.name))
         entry["trouble"] = peer->second->trouble();
+      if (dead.contains(host.name)) entry["declared_dead"] = true;
       hosts.push_back(std::move(entry));
     }
     json guests = json::array();
@@ -335,9 +337,7 @@ class Program {
                         {"backup", guest.backup},
                         {"state", guest.state},
                         {"waiting", guest.waiting}});
-    json dead = json::array();
-    if (life_) dead = life_->verdict().dead;
-    json status = {{"declared_dead", dead},
+    json status = {{"arbiter_trouble", life_ ? life_->trouble() : ""},
                    {"config_trouble", config_trouble_},
                    {"hosts", hosts},
                    {"guests", guests}};

@@ -182,6 +182,7 @@ int show_status(const PoolPlaces& places, bool as_json) {
                       {"digest", digest},
                       {"ha_enabled", config.ha.enabled},
                       {"agent_runs", !silent},
+                      {"arbiter_trouble", status.value("arbiter_trouble", "")},
                       {"config_trouble", status.value("config_trouble", "")},
                       {"hosts", host_list},
                       {"guests", guest_list}}
@@ -198,9 +199,10 @@ int show_status(const PoolPlaces& places, bool as_json) {
       const std::string theirs = seen.value("digest", "");
       const auto generation = seen.value("generation", std::uint64_t{0});
       hosts.add({host.name, pool::to_string(host.role),
-                 seen.empty()              ? "-"
-                 : seen.value("up", false) ? "up"
-                                           : "down",
+                 seen.empty()                         ? "-"
+                 : seen.value("up", false)            ? "up"
+                 : seen.value("declared_dead", false) ? "dead"
+                                                      : "down",
                  theirs.empty()                    ? "-"
                  : theirs == digest                ? "same"
                  : generation == config.generation ? "other " + theirs.substr(0, kDigestShown)
@@ -222,6 +224,8 @@ int show_status(const PoolPlaces& places, bool as_json) {
       }
       std::cout << "\n" << guests.text();
     }
+    if (const std::string trouble = status.value("arbiter_trouble", ""); !trouble.empty())
+      std::cerr << "specrep-pool: the arbiter: " << trouble << "\n";
     if (const std::string trouble = status.value("config_trouble", ""); !trouble.empty())
       std::cerr << "specrep-pool: the agent here does not take pool.conf: " << trouble << "\n";
   }

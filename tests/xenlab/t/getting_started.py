@@ -55,8 +55,8 @@ def do(lab, host, command, expected):
         command = f"cat {FOREVER}"
     deadline_s = time.monotonic() + COMES_MAX_S
     while True:
-        result = lab.ssh(host, command, COMMAND_MAX_S, check=False)
-        said = result.stdout + result.stderr
+        result = lab.ssh(host, f"exec 2>&1; {command}", COMMAND_MAX_S, check=False)
+        said = result.stdout
         if not expected or pattern(expected).fullmatch(said):
             assert result.returncode == 0, (command, said)
             return said

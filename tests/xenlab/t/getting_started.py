@@ -3,12 +3,10 @@
 import re
 import time
 
-import deb
 from common import HERE
 from pool import make_guest
 
 GUEST = None
-INSTALL = False  # done here, of packages
 ON_REQUEST = True
 
 PAGE = HERE.parent.parent / "doc/getting-started.md"
@@ -68,7 +66,6 @@ def do(lab, host, command, expected):
 
 
 def run(lab):
-    deb.install_everywhere(lab)
     make_guest(lab, NAME, ADDRESS)
     lab.ssh(1, f"xl create -q /etc/xen/{NAME}.cfg")
     lab.wait_for(lambda: lab.ask(ADDRESS, "next", 60), 120, "the guest's first answer")

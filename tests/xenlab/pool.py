@@ -21,13 +21,12 @@ class Guest:
     uuid: str
 
 
-def make_guest(lab, name, address, number=1, memory_mib=160):
+def make_guest(lab, name, address, number=1):
     """The configuration of a small guest, /etc/xen/NAME.cfg, on all hosts. Returns the Guest."""
     guest = Guest(name, address, str(uuid.UUID(int=number << 64 | 0x4000800000000000 + number)))
     text = lab.ssh(1, "cat /root/pvh.cfg").stdout
     text = (text.replace('"pvh"\ntype', f'"{guest.name}"\nuuid = "{guest.uuid}"\ntype')
-            .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}")
-            .replace("memory = 160", f"memory = {memory_mib}"))
+            .replace("192.168.88.51", guest.address).replace("11:22:33", f"11:33:{number:02}"))
     assert guest.uuid in text and guest.address in text, text
     for host in lab.machines:
         subprocess.run(lab.ssh_argv(host, f"cat > /etc/xen/{name}.cfg"), input=text, text=True, check=True, timeout=60)

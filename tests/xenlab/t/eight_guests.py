@@ -9,7 +9,6 @@ GUEST = None
 ON_REQUEST = True
 
 GUESTS = 8
-MEMORY_MIB = 64  # of each; a host has room for them all
 # An emulated processor cannot do more.
 OPTIONS = "-i 4000 --timeout 20000"
 EPOCHS = 3
@@ -32,7 +31,7 @@ def wait_for_epochs(lab, names):
 
 
 def run(lab):
-    guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n, MEMORY_MIB) for n in range(1, GUESTS + 1)]
+    guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, GUESTS + 1)]
     names = {host: [guest.name for guest in guests[host - 1::2]] for host in (1, 2)}
 
     def count(expected):

@@ -49,13 +49,11 @@ Liveness::Verdict Liveness::turn(const Seen& seen) {
   // Who was declared dead lives again only when it has written so.
   const TimePoint last = verdict.set_back ? written_ : std::max(written_, heard_by_all);
   if (last != TimePoint{}) verdict.alive_until = last + watch_;
-  if (!is_watched())
-    verdict.alive_until = TimePoint::max();
-  else if (verdict.set_back || last != TimePoint{})
+  if (is_watched() && (verdict.set_back || last != TimePoint{}))
     // It was declared dead, or lives on: what was before counts no more.
     alive_until_before_ = TimePoint{};
   else
-    verdict.alive_until = *alive_until_before_;
+    verdict.alive_until = alive_until_before();
   return verdict;
 }
 

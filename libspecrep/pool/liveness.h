@@ -53,6 +53,9 @@ class Liveness {
   Liveness(std::string host, Duration watch, arbiter::FenceStore& store, const Clock& clock,
            std::optional<TimePoint> alive_until, std::function<void()> about_to_write);
 
+  // Verdict::alive_until before the first turn.
+  TimePoint alive_until_before() const { return alive_until_before_.value_or(TimePoint::max()); }
+
   void configure(const Config& config);
   // Writes this host's record and reads those of silent hosts. To be called every interval().
   // The watchdog must be armed before the first call. Takes as long as `store`, at most four

@@ -95,7 +95,7 @@ class World {
     it.liveness->configure(config_);
     if (!alive_until || clock_.now() < *alive_until) it.fed = clock_.now();
     it.verdict = {};
-    it.verdict.alive_until = alive_until.value_or(TimePoint::max());
+    it.verdict.alive_until = it.liveness->alive_until_before();
   }
   // In order, so that its watchdog is disarmed; whether that succeeds.
   bool end_agent(const std::string& name) {

@@ -43,17 +43,20 @@ def dpkg(lab, host, arguments, check=True):
 
 def install(lab, host, paths):
     """Installs packages, as one dpkg does, so that their order is dpkg's business."""
-    lab.ssh(host, f"rm -rf {FOLDER}")
-    lab.put(host, paths, FOLDER)
+    _put_alone(lab, host, paths)
     return dpkg(lab, host, f"-i {FOLDER}/*.deb")
 
 
 def install_in_order(lab, host, paths):
     """Installs packages of which some must be whole before others are unpacked, as apt does."""
-    lab.ssh(host, f"rm -rf {FOLDER}")
-    lab.put(host, paths, FOLDER)
+    _put_alone(lab, host, paths)
     return lab.ssh(host, f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {FOLDER}/*.deb",
                    DPKG_TIMEOUT_S)
+
+
+def _put_alone(lab, host, paths):
+    lab.ssh(host, f"rm -rf {FOLDER}")
+    lab.put(host, paths, FOLDER)
 
 
 def install_everywhere(lab):

@@ -53,11 +53,10 @@ Life::Life(const pool::Config& config, const std::string& host)
     : url_(config.ha.arbiter),
       watch_(config.ha.watchdog_s),
       store_(arbiter::make_store(url_)),
-      before_(read_alive_until(clock_.now() + watch_)),
-      liveness_(host, watch_, *store_, clock_, before_,
+      liveness_(host, watch_, *store_, clock_, read_alive_until(clock_.now() + watch_),
                 [] { pool::replace_file(kWatched, "", 0600); }),
       config_(config) {
-  verdict_.alive_until = before_.value_or(TimePoint::max());
+  verdict_.alive_until = liveness_.alive_until_before();
   seen_.has_restart_guests = true;  // until somebody has looked
   watchdog_ = std::make_unique<xen::Watchdog>(watch_, xen::Watchdog::Timer::kAgent,
                                               [this] { return may_feed(); });

@@ -45,8 +45,7 @@ class Life {
   const std::chrono::seconds watch_;
   SteadyClock clock_;
   std::unique_ptr<arbiter::FenceStore> store_;
-  const std::optional<TimePoint> before_;  // how long restart guests may run here, as it was left
-  pool::Liveness liveness_;                // the thread's, but for what the mutex is held
+  pool::Liveness liveness_;  // the thread's, but for what the mutex is held
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -1,5 +1,6 @@
 """Protection of a guest by `xl remus-spec`: start it, follow it, and check what it left behind."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -98,9 +99,25 @@ class Protection:
             raise AssertionError(f"xl {COMMAND} did not end within {timeout} s:\n{self.stderr()}") from None
         return End(status, self.stderr(), time.monotonic() - start_s)
 
+    def stop(self):
+        """Ends it in order."""
+        self._lab.ssh(self.host, f"xl remus-spec-stop {self.guest}")
+        self.end().expect(0)
+
     def summary(self):
         """The figures that it gave at its end."""
         return self.events("ended")[-1]["summary"]
+
+
+@contextlib.contextmanager
+def protected_under_load(lab, options, pages_per_s):
+    """The lab's guest, protected by host 2, while it dirties pages: its Counter and its Protection."""
+    with lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
+        counter.wait_for_answer(60)
+        with lab.protect(options) as protection:
+            protection.wait_until_protected()
+            counter.dirty(pages_per_s)
+            yield counter, protection
 
 
 def log_dirty(lab, guest):

@@ -35,8 +35,7 @@ def protect_once(lab, before_stop=lambda: None):
         check_status(lab, 1, role="own", served=True, followed=True, in_sync=True, bytes_to_send=0)
         refused(lab, 2, "promote", "in use")
         before_stop()
-        lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
-        protection.end().expect(0)
+        protection.stop()
 
 
 def run(lab):

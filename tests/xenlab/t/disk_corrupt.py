@@ -39,8 +39,7 @@ def run(lab):
         with lab.protect(OPTIONS) as protection:
             protection.wait_until_protected()
             print(summary(journal.check()))
-            lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
-            protection.end().expect(0)
+            protection.stop()
         check_equal(lab)
         check_disk(lab, journal, 1)
 

@@ -24,8 +24,7 @@ def run(lab):
         with lab.protect("--timeout 5000") as protection:
             protection.wait_until_protected()
             print(summary(journal.check()))
-            lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
-            protection.end().expect(0)
+            protection.stop()
         check_equal(lab)
 
 

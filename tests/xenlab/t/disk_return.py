@@ -32,8 +32,7 @@ def run(lab):
             journal.churn(CHURN_PER_S)
             time.sleep(RUN_S)
             print(summary(journal.check()))
-            lab.ssh(2, f"xl remus-spec-stop {lab.guest}", timeout=120)
-            protection.end().expect(0)
+            protection.stop()
         # What host 1 had written and never committed is gone from its disk, too.
         check_equal(lab)
     with journal_load(lab) as journal:

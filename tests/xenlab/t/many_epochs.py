@@ -3,6 +3,8 @@
 import os
 import time
 
+from protection import protected_under_load
+
 GUEST = "pvh"
 ON_REQUEST = True
 
@@ -35,25 +37,20 @@ def look(lab):
 
 
 def run(lab):
-    with lab.Counter(lab.GUEST_ADDRESSES[GUEST]) as counter:
-        counter.wait_for_answer(60)
-        with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected()
-            counter.dirty(DIRTY_PAGES_PER_S)
-            begin = protection.status()["committed_epoch"] + int(EPOCHS * BEGIN)
-            protection.wait_for_commit(begin, EPOCHS / EPOCHS_PER_S_MIN)
-            first, start_s = look(lab), time.monotonic()
-            for step in range(1, LOOKS + 1):
-                protection.wait_for_commit(begin + EPOCHS * step // LOOKS, EPOCHS / EPOCHS_PER_S_MIN)
-                last = look(lab)
-                print(f"{EPOCHS * step // LOOKS} epochs, {time.monotonic() - start_s:.0f} s: {last}", flush=True)
-            print("\n".join(f"{what}: {first[what]} -> {last[what]}" for what in first))
-            for what, before in first.items():
-                most = 0
-                if "KiB" in what:
-                    most = GROWTH_KIB_MAX["dom0" if what.startswith("dom0") else "process"]
-                assert last[what] - before <= most, f"{what}: {before}, then {last[what]}"
-            counter.check_continuous()
-            assert counter.troubles() == [], counter.troubles()
-            lab.ssh(1, f"xl remus-spec-stop {GUEST}")
-            protection.end().expect(0)
+    with protected_under_load(lab, OPTIONS, DIRTY_PAGES_PER_S) as (counter, protection):
+        begin = protection.status()["committed_epoch"] + int(EPOCHS * BEGIN)
+        protection.wait_for_commit(begin, EPOCHS / EPOCHS_PER_S_MIN)
+        first, start_s = look(lab), time.monotonic()
+        for step in range(1, LOOKS + 1):
+            protection.wait_for_commit(begin + EPOCHS * step // LOOKS, EPOCHS / EPOCHS_PER_S_MIN)
+            last = look(lab)
+            print(f"{EPOCHS * step // LOOKS} epochs, {time.monotonic() - start_s:.0f} s: {last}", flush=True)
+        print("\n".join(f"{what}: {first[what]} -> {last[what]}" for what in first))
+        for what, before in first.items():
+            most = 0
+            if "KiB" in what:
+                most = GROWTH_KIB_MAX["dom0" if what.startswith("dom0") else "process"]
+            assert last[what] - before <= most, f"{what}: {before}, then {last[what]}"
+        counter.check_continuous()
+        assert counter.troubles() == [], counter.troubles()
+        protection.stop()

@@ -36,8 +36,7 @@ def run(lab):
                 else:
                     assert lab.ssh(host, f"pgrep -c '{PROGRAMS}'").stdout.strip() != "0"
                     protection.wait_for_commit(protection.status()["committed_epoch"] + EPOCHS)
-                    lab.ssh(1, f"xl remus-spec-stop {GUEST}")
-                    protection.end().expect(0)
+                    protection.stop()
                     print(f"host {host}: protection went on")
                 check_unprotected(lab, counter)
                 print(f"host {host}: no answer for {counter.longest_gap_s(start_ns):.1f} s")

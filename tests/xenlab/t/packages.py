@@ -42,8 +42,7 @@ def run(lab):
             # Xen is upgraded to the version that it has.
             deb.install(lab, 1, xens_packages)
             check_diverted(lab)
-            lab.ssh(1, f"xl remus-spec-stop {lab.guest}")
-            protection.end().expect(0)
+            protection.stop()
         check_unprotected(lab, counter)
 
     # A record of a disk outlives its packages.

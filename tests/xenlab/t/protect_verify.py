@@ -3,6 +3,8 @@
 That a difference would be found is what tests/unit/protection.cc shows.
 """
 
+from protection import protected_under_load
+
 GUEST = ("pvh", "hvm")
 ON_REQUEST = ("hvm",)
 EPOCHS_MIN = 50
@@ -13,15 +15,10 @@ LOAD_PAGES_PER_S = 300
 
 
 def run(lab):
-    with lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
-        counter.wait_for_answer(60)
-        with lab.protect("-i 100 --timeout 10000 --verify=10") as protection:
-            protection.wait_until_protected()
-            counter.dirty(LOAD_PAGES_PER_S)
-            protection.wait_for_commit(EPOCHS_MIN)
-            protection.wait_for(lambda: len(protection.events("verified")) >= VERIFIED_MIN, 60, "comparisons")
-            lab.ssh(1, f"xl remus-spec-stop {lab.guest}")
-            protection.end().expect(0)
+    with protected_under_load(lab, "-i 100 --timeout 10000 --verify=10", LOAD_PAGES_PER_S) as (counter, protection):
+        protection.wait_for_commit(EPOCHS_MIN)
+        protection.wait_for(lambda: len(protection.events("verified")) >= VERIFIED_MIN, 60, "comparisons")
+        protection.stop()
         verified = protection.events("verified")
         assert all(event["different"] == 0 for event in verified), verified
         assert all(event["compared"] >= COMPARED_SHARE_MIN * PAGES[lab.guest] for event in verified), verified

@@ -26,7 +26,6 @@ def run(lab):
         with lab.protect(OPTIONS) as protection:
             protection.wait_until_protected()
             time.sleep(2)
-            lab.ssh(1, f"xl remus-spec-stop {lab.guest}", timeout=120)
-            protection.end().expect(0)
+            protection.stop()
         check_equal(lab)
         print(summary(check_disk(lab, journal, 1)))

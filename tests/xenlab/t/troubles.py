@@ -5,6 +5,7 @@ import time
 
 from explain import wait_for_failover
 from network import HOSTS
+from protection import protected_under_load
 
 GUEST = "pvh"
 ON_REQUEST = True
@@ -74,30 +75,25 @@ TROUBLES = (
 
 
 def run(lab):
-    with lab.Counter(lab.GUEST_ADDRESSES[GUEST]) as counter:
-        counter.wait_for_answer(60)
-        with lab.protect(OPTIONS) as protection:
-            protection.wait_until_protected()
-            counter.dirty(DIRTY_PAGES_PER_S)
+    with protected_under_load(lab, OPTIONS, DIRTY_PAGES_PER_S) as (counter, protection):
+        def wait_for_epochs():
+            protection.wait_for_commit(protection.status()["committed_epoch"] + EPOCHS, COMMIT_MAX_S)
 
-            def wait_for_epochs():
-                protection.wait_for_commit(protection.status()["committed_epoch"] + EPOCHS, COMMIT_MAX_S)
-
+        wait_for_epochs()
+        for what, trouble, host, parameter, goes_on in TROUBLES:
+            start_ns = time.monotonic_ns()
+            with trouble(lab, host, parameter):
+                time.sleep(LAST_S)
+                if goes_on:
+                    wait_for_epochs()
             wait_for_epochs()
-            for what, trouble, host, parameter, goes_on in TROUBLES:
-                start_ns = time.monotonic_ns()
-                with trouble(lab, host, parameter):
-                    time.sleep(LAST_S)
-                    if goes_on:
-                        wait_for_epochs()
-                wait_for_epochs()
-                counter.wait_for_answer(COMMIT_MAX_S)
-                counter.check_continuous()
-                assert counter.troubles() == [], (what, counter.troubles())
-                assert protection.events("ended") == [], (what, protection.events("ended"))
-                print(f"{what}: no answer for {counter.longest_gap_s(start_ns):.1f} s")
-            # And it is still what it should be.
-            lab.power_cut(1)
+            counter.wait_for_answer(COMMIT_MAX_S)
+            counter.check_continuous()
+            assert counter.troubles() == [], (what, counter.troubles())
+            assert protection.events("ended") == [], (what, protection.events("ended"))
+            print(f"{what}: no answer for {counter.longest_gap_s(start_ns):.1f} s")
+        # And it is still what it should be.
+        lab.power_cut(1)
         wait_for_failover(lab, 2, GUEST, 120)
         counter.wait_for_answer(120)
         counter.check_continuous()

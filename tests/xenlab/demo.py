@@ -28,7 +28,7 @@ What holds, and was just seen: the guest goes on from its last committed epoch, 
 its memory, its CPUs and its devices as they were then. Nothing that it had sent is
 unknown to that state, since output waits for its epoch's commit: the client's TCP
 connection stalls and goes on, and its counter neither goes back nor skips.
-What does not hold yet: disks are not replicated (these guests have none)."""
+What is not shown: disks, which are replicated, too (these guests have none)."""
 
 
 class Protection:

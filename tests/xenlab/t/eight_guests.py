@@ -4,13 +4,14 @@ import contextlib
 import time
 
 from pool import make_guest
+from states import in_parallel
 
 GUEST = None
 ON_REQUEST = True
 
 GUESTS = 8
 # An emulated processor cannot do more.
-OPTIONS = "-i 4000 --timeout 20000"
+OPTIONS = "-i 4000 --timeout 20000 --arbiter"
 EPOCHS = 3
 ANSWER_MAX_S = 300
 COMMIT_MAX_S = 300
@@ -35,19 +36,18 @@ def run(lab):
     names = {host: [guest.name for guest in guests[host - 1::2]] for host in (1, 2)}
 
     def count(expected):
-        for guest in guests:
-            value = int(lab.ask(guest.address, "next", ANSWER_MAX_S))
-            assert value == expected, f"{guest.name} counts {value}, not {expected}"
+        values = in_parallel(lambda guest: int(lab.ask(guest.address, "next", ANSWER_MAX_S)), guests)
+        assert values == [expected] * GUESTS, values
 
     for host, here in names.items():
         for name in here:
             lab.ssh(host, f"xl create -q /etc/xen/{name}.cfg")
-    for guest in guests:  # which may be starting, and lose an answer
-        lab.ask(guest.address, "peek", ANSWER_MAX_S)
+    # They may be starting, and lose an answer.
+    in_parallel(lambda guest: lab.ask(guest.address, "peek", ANSWER_MAX_S), guests)
     count(1)
-    with contextlib.ExitStack() as stack:
+    with lab.etcd() as etcd, contextlib.ExitStack() as stack:
         start_s = time.monotonic()
-        protections = [stack.enter_context(lab.protect(OPTIONS, name, host))
+        protections = [stack.enter_context(lab.protect(f"{OPTIONS} {etcd.url}", name, host))
                        for host, here in names.items() for name in here]
         for protection in protections:
             protection.wait_until_protected()

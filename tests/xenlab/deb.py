@@ -1,6 +1,7 @@
 """specrep's Debian packages, and what else a test needs of Debian, on the hosts."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 
@@ -24,17 +25,34 @@ def build():
     if not built or min(built) < max(file.stat().st_mtime for file in sources if file.is_file()):
         version = run(["dpkg-parsechangelog", "-S", "Version", "-l", SOURCE_ROOT / "debian/changelog"],
                       "read debian/changelog").stdout.strip()
-        options = os.environ.get("DEB_BUILD_OPTIONS", "nocheck parallel=2")
-        run([SOURCE_ROOT / "scripts/deb", version + UPGRADE], "build the Debian packages",
-            env={**os.environ, "DEB_BUILD_OPTIONS": options})
-    first, second = {}, {}
-    for path in BUILT.glob("*.deb"):
-        name, version, _ = path.name.split("_")
-        if not name.endswith(UNUSED):
-            (second if version.endswith(UPGRADE) else first)[name] = path
+        _run_deb(SOURCE_ROOT, version + UPGRADE)
+    first, second = (_for_hosts(path for path in BUILT.glob("*.deb") if (UPGRADE + "_" in path.name) == is_second)
+                     for is_second in (False, True))
     if first.keys() != second.keys() or not first:
         raise LabError(f"{BUILT} has not the same packages in two versions: remove it")
     return first, second
+
+
+def build_commit(commit):
+    """Builds the packages of an earlier commit, if need be; returns {name: path} of those for hosts."""
+    tree = SOURCE_ROOT / "build/deb-of" / commit
+    built = tree / "build/deb"
+    if not list(built.glob("*.deb")):
+        shutil.rmtree(tree, ignore_errors=True)
+        run(["git", "clone", "--quiet", "--no-checkout", SOURCE_ROOT, tree], "clone the repository")
+        run(["git", "-C", tree, "checkout", "--quiet", commit], f"check out {commit}, which this repository must have")
+        _run_deb(tree)
+    return _for_hosts(built.glob("*.deb"))
+
+
+def _run_deb(tree, *versions):
+    options = os.environ.get("DEB_BUILD_OPTIONS", "nocheck parallel=2")
+    run([tree / "scripts/deb", *versions], "build the Debian packages", env={**os.environ, "DEB_BUILD_OPTIONS": options})
+
+
+def _for_hosts(paths):
+    packages = {path.name.split("_")[0]: path for path in paths}
+    return {name: path for name, path in packages.items() if not name.endswith(UNUSED)}
 
 
 def dpkg(lab, host, arguments, check=True):
@@ -59,9 +77,9 @@ def _put_alone(lab, host, paths):
     lab.put(host, paths, FOLDER)
 
 
-def install_everywhere(lab):
-    """Installs specrep on all hosts that have power."""
-    packages, _ = build()
+def install_everywhere(lab, packages=None):
+    """Installs specrep on all hosts that have power; `packages`, {name: path}, if not of this source tree."""
+    packages = packages or build()[0]
     hosts = [host for host in lab.machines if lab.is_running(host)]
     with phase(f"installing {', '.join(packages)} on the hosts"):
         in_parallel(lambda host: install(lab, host, packages.values()), hosts)

@@ -36,9 +36,9 @@ def make_guest(lab, name, address, number=1):
 class Pool:
     """Installs the packages, and makes the hosts a pool with some guests, which its agents start."""
 
-    def __init__(self, lab, guests, ha=(), parameters=lambda number: "preferred-host=xen1"):
+    def __init__(self, lab, guests, ha=(), parameters=lambda number: "preferred-host=xen1", packages=None):
         self.lab = lab
-        deb.install_everywhere(lab)
+        deb.install_everywhere(lab, packages)
         self.guests = [make_guest(lab, f"small{n}", f"192.168.88.{60 + n}", n) for n in range(1, guests + 1)]
         for host in lab.machines:
             where = (f"--address {management_address(host)} --replication-address {replication_address(host)} "

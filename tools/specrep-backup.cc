@@ -26,6 +26,7 @@
 #include "libspecrep/arbiter/settlement.h"
 #include "libspecrep/disk/link_copies.h"
 #include "libspecrep/guest/name.h"
+#include "libspecrep/output/input_hold.h"
 #include "libspecrep/replica/replica.h"
 #include "libspecrep/wire/fd_channel.h"
 #include "libspecrep/wire/tls_link.h"
@@ -219,18 +220,46 @@ Completed complete(xen::XenRestore& restore, disk::LinkCopies& copies) {
   return completed;
 }
 
+// What came for a guest at its old place while it was moved. Returns how many frames. The guest runs
+// here whatever becomes of that.
+std::size_t receive_input(wire::Link& link, std::uint32_t domid) {
+  std::size_t delivered = 0;
+  try {
+    const SteadyClock clock;
+    const auto interfaces = xen::card_interfaces(domid);
+    output::FrameSender sender;
+    output::receive_input(link, clock, [&](std::uint32_t card, bool is_emulated, auto frame) {
+      const auto to =
+          std::find_if(interfaces.begin(), interfaces.end(), [&](const auto& interface) {
+            return interface.card == card && interface.is_emulated == is_emulated;
+          });
+      if (to == interfaces.end())
+        throw wire::ProtocolError("the primary sent a frame for card " + std::to_string(card) +
+                                  ", which the guest does not have here");
+      delivered += sender.send(to->name, frame);
+    });
+  } catch (const Error& error) {
+    spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());
+  }
+  return delivered;
+}
+
 // Starts the guest, and leaves a record of how it went. `completed`: what had to be done first,
 // unless it has been.
+// `input`: the link by which the primary sends what comes for the guest there; null: it does not.
 std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restore,
                         disk::LinkCopies& copies, std::optional<Completed> completed,
-                        TimePoint last_heard, double detected_unix_s, double decided_unix_s,
-                        Control& control, tools::EventLog& events) {
+                        wire::Link* input, TimePoint last_heard, double detected_unix_s,
+                        double decided_unix_s, Control& control, tools::EventLog& events) {
   const auto& guest = *replica.guest();
   control.notice("activating guest " + guest.guest_name() + " from epoch " +
                  std::to_string(replica.committed()) + ": " + replica.reason());
   if (!completed) completed = complete(restore, copies);
   restore.activate();
   const double running_unix_s = tools::unix_now();
+  // Until its network is told, the primary has what is sent to it, and loses nothing of that.
+  if (input && guest.kind() != wire::HVM && !xen::wait_for_cards(*restore.domid()))
+    spdlog::warn("not all network cards of the guest are connected");
   unsigned announced = 0;
   try {
     announced = xen::announce(restore.config(), restore.addresses());
@@ -238,6 +267,7 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
     spdlog::warn(error.what());
   }
   const double announced_unix_s = tools::unix_now();
+  const std::size_t input_frames = input ? receive_input(*input, *restore.domid()) : 0;
   restore.tidy();
   const auto& times = restore.activation_times();
   const json record = {{"event", "failover"},
@@ -253,6 +283,7 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
                        {"announced_unix_s", announced_unix_s},
                        {"announced_cards", announced},
                        {"announced_addresses", restore.addresses().size()},
+                       {"input_frames", input_frames},
                        {"silence_ms", milliseconds(replica.detected() - last_heard)},
                        {"load_ms", milliseconds(times.load)},
                        {"create_ms", milliseconds(times.create)},
@@ -481,8 +512,9 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   tell(wire::Outcome::ACTIVATED);
   std::uint32_t domid = 0;
   try {
-    domid = fail_over(replica, restore, *copies, completed, last_heard, detected_unix_s,
-                      decided_unix_s, control, events);
+    const bool has_input = handed_over && link->peer().features & wire::kFeatureInput;
+    domid = fail_over(replica, restore, *copies, completed, has_input ? link.get() : nullptr,
+                      last_heard, detected_unix_s, decided_unix_s, control, events);
   } catch (const Error& error) {
     // Not left to run(), which says nothing to a primary that is gone.
     events.add({{"event", "activation-failed"}, {"what", error.what()}});

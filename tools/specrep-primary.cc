@@ -33,6 +33,7 @@
 
 #include "libspecrep/disk/served_disks.h"
 #include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/output/input_hold.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
 #include "libspecrep/wire/tls_link.h"
@@ -54,6 +55,9 @@ using nlohmann::json;
 constexpr int kConfigFd = 3;
 // xenstore is not for counters that change with every epoch: a write wakes every watcher.
 constexpr Duration kPublishInterval = 1s;
+// What a guest has got, it answers in that time: in its new place it cannot send at once, and its
+// kernel drops what it sends.
+constexpr Duration kAnswersMax = 150ms;
 // xenstore takes 4096 in one message. Only texts, of why a hand-over failed, could make it so long.
 constexpr std::size_t kStatusBytesMax = 3900;
 constexpr Duration kProgressInterval = 250ms;
@@ -350,6 +354,19 @@ class Output {
     }
   }
 
+  // From now on what others send to the guest is kept. Without that it would be lost while the guest
+  // is moved, no more.
+  void hold_input(std::uint32_t domid) {
+    if (!network_) return;
+    try {
+      input_.emplace(script_, xen::card_interfaces(domid));
+    } catch (const Error& error) {
+      emit({{"event", "warning"}, {"what", error.what()}, {"advice", error.advice()}});
+    }
+  }
+  void give_input() { input_.reset(); }
+  std::optional<output::InputHold>& input() { return input_; }
+
   output::OutputBuffer& buffer() { return *buffer_; }
   const output::NetworkBuffer* network() const { return network_; }  // null: nothing is held
 
@@ -360,6 +377,7 @@ class Output {
   std::vector<std::string> interfaces_;
   std::unique_ptr<output::OutputBuffer> buffer_ = std::make_unique<output::NoBuffer>();
   const output::NetworkBuffer* network_ = nullptr;
+  std::optional<output::InputHold> input_;
 };
 
 // The guest's disks, each by a server of its own.
@@ -380,6 +398,18 @@ std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
   }
   return std::make_unique<disk::ServedDisks>(
       peers, config.at("disk_staging_bytes_max").get<std::uint64_t>());
+}
+
+// What came for a guest while it was moved goes after it. It is moved whatever becomes of that.
+void send_input(wire::Link& link, Output& output, const Clock& clock) {
+  if (!output.input()) return;
+  try {
+    const auto take = [&](const output::InputSink& sink) { output.input()->take(sink); };
+    spdlog::info("sent {} frames after the guest", output::send_input(link, take, clock));
+  } catch (const Error& error) {
+    spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());
+  }
+  output.give_input();
 }
 
 // Runs protection to its end. Whatever the end is, the guest runs when this returns.
@@ -413,6 +443,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   options.delta_cache_pages = config.value("delta_cache_mib", 64u) * kPagesPerMib;
 
   std::unique_ptr<wire::Link> link;
+  bool takes_input = false;
   if (config.value("blackhole", false)) {
     link = std::make_unique<wire::BlackholeLink>(clock);
   } else {
@@ -421,6 +452,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
         config.at("port").get<std::uint16_t>(), key_from_hex(config.at("psk")),
         std::chrono::milliseconds(config.at("heartbeat_ms").get<unsigned>()), kConnectTimeout);
     options.can_hand_over = to_backup->peer().features & wire::kFeatureHandOver;
+    takes_input = to_backup->peer().features & wire::kFeatureInput;
     link = std::move(to_backup);
   }
   signals.set_link(link.get());
@@ -438,19 +470,32 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     guest.emplace(domain);
     guest->follow_addresses();
     engine.emplace(*guest, *link, output.buffer(), *disks, clock, options, reporter);
+    std::optional<TimePoint> hand_over_at;
     while (!engine->ended()) {
       if (signals.requested())
         engine->request_stop("protection was stopped; the guest goes on at the primary");
-      if (signals.take_failover()) engine->request_hand_over();
+      if (signals.take_failover() && !hand_over_at && !engine->is_handing_over()) {
+        hand_over_at = clock.now();
+        if (options.can_hand_over && takes_input) {
+          output.hold_input(domain.domid);
+          *hand_over_at = clock.now() + kAnswersMax;
+        }
+      }
+      if (hand_over_at && clock.now() >= *hand_over_at) {
+        hand_over_at.reset();
+        engine->request_hand_over();
+      }
       if (new_interfaces) new_interfaces->look();
       const TimePoint next = engine->step();
-      engine->handle(link->wait(next));
+      engine->handle(link->wait(hand_over_at ? std::min(next, *hand_over_at) : next));
+      if (!hand_over_at && !engine->is_handing_over()) output.give_input();
     }
     if (engine->guest_ended()) ending = {"guest-ended", *engine->guest_ended(), "", false};
     if (engine->handed_over()) {
       guest->leave_stopped();
       ending.reason = "handed-over";
       reporter.record_switchover(config.at("switchover_record"), domain.name, config.at("peer"));
+      send_input(*link, output, clock);
     }
   } catch (const epoch::BackupLost& error) {
     ending = {"backup-lost", error.what(), error.advice(), false};

@@ -149,6 +149,8 @@ class PrimaryEngine {
 
   // Ends the running epoch, and protection, by a planned switchover.
   void request_hand_over();
+  // Whether that is under way, or done.
+  bool is_handing_over() const { return hand_over_wanted_; }
 
   bool ended() const { return phase_ == Phase::kEnded; }
   // The backup has taken the guest over: the copy here stands still, and must never run again.

@@ -89,6 +89,14 @@ void take_away(const std::string& script, const std::vector<std::string>& interf
   run(script, {"teardown"}, interfaces);
 }
 
+void hold_input(const std::string& script, const std::vector<std::string>& interfaces) {
+  run(script, {"hold"}, interfaces);
+}
+
+void give_input(const std::string& script, const std::vector<std::string>& interfaces) {
+  run(script, {"give"}, interfaces);
+}
+
 void cut_off(const std::string& script, const std::vector<std::string>& interfaces) {
   run(script, {"cut"}, interfaces);
 }

@@ -24,6 +24,11 @@ void set_up(const std::string& script, const std::vector<std::string>& interface
 // have no buffer are no error. Throws Error when something is left.
 void take_away(const std::string& script, const std::vector<std::string>& interfaces);
 
+// From now on all that leaves for the guest through the interfaces goes to the taps of an InputHold,
+// and with give_input() to the guest again. take_away() gives it, too; cut_off() drops it.
+void hold_input(const std::string& script, const std::vector<std::string>& interfaces);
+void give_input(const std::string& script, const std::vector<std::string>& interfaces);
+
 // As take_away(), but what is held is dropped, and so is what the interfaces still send.
 void cut_off(const std::string& script, const std::vector<std::string>& interfaces);
 

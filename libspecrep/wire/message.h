@@ -16,7 +16,8 @@ inline constexpr std::uint32_t kProtocolMax = 3;
 
 // Bits of Hello.features.
 inline constexpr std::uint64_t kFeatureHandOver = 1 << 0;  // knows HandOver
-inline constexpr std::uint64_t kFeatures = kFeatureHandOver;
+inline constexpr std::uint64_t kFeatureInput = 1 << 1;     // knows InputWanted and Input
+inline constexpr std::uint64_t kFeatures = kFeatureHandOver | kFeatureInput;
 
 inline constexpr std::size_t kEnvelopeBytesMax = 64 * 1024;
 // A checkpoint's payload is the guest's state: QEMU's may be some MiB (video memory is pages).

@@ -6,13 +6,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <thread>
 
+#include "libspecrep/clock.h"
 #include "libspecrep/error.h"
 #include "libspecrep/output/announcement.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/xen/domain.h"
 
 namespace specrep::xen {
+
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -22,16 +27,27 @@ guest::Mac mac_of(const libxl_device_nic& nic) {
   return mac;
 }
 
+constexpr Duration kConnectedMax = 5s;
+constexpr Duration kFirstFrameMax = 500ms;
+constexpr Duration kCardPoll = 2ms;
+
+// 0 when there is none, such as the carrier of an interface that is not up.
+std::uint64_t number_in(const std::string& file) {
+  std::uint64_t number = 0;
+  std::ifstream(file) >> number;
+  return number;
+}
+
 bool exists(const std::string& interface) { return if_nametoindex(interface.c_str()) != 0; }
 
 }  // namespace
 
-std::vector<std::string> network_interfaces(std::uint32_t domid) {
+std::vector<output::CardInterface> card_interfaces(std::uint32_t domid) {
   if (domid == 0) return {};  // libxl keeps no configuration of dom0
   const Libxl libxl;
   DomainConfig config;
   config.parse(libxl, domain_config_json(libxl, domid));
-  std::vector<std::string> interfaces;
+  std::vector<output::CardInterface> interfaces;
   for (int i = 0; i < config->num_nics; ++i) {
     const libxl_device_nic& nic = config->nics[i];
     const std::string name = nic.ifname && *nic.ifname
@@ -39,9 +55,36 @@ std::vector<std::string> network_interfaces(std::uint32_t domid) {
                                  : "vif" + std::to_string(domid) + "." + std::to_string(nic.devid);
     // As libxl names them (libxl__device_nic_devname()).
     for (const char* suffix : {"", "-emu"})
-      if (exists(name + suffix)) interfaces.push_back(name + suffix);
+      if (exists(name + suffix))
+        interfaces.push_back({name + suffix, static_cast<std::uint32_t>(nic.devid), *suffix != 0});
   }
   return interfaces;
+}
+
+std::vector<std::string> network_interfaces(std::uint32_t domid) {
+  std::vector<std::string> names;
+  for (const output::CardInterface& interface : card_interfaces(domid))
+    names.push_back(interface.name);
+  return names;
+}
+
+bool wait_for_cards(std::uint32_t domid) {
+  const SteadyClock clock;
+  const auto all = [interfaces = card_interfaces(domid)](const char* file) {
+    for (const output::CardInterface& interface : interfaces)
+      if (!interface.is_emulated && number_in("/sys/class/net/" + interface.name + file) == 0)
+        return false;
+    return true;
+  };
+  const auto wait_for = [&](const char* file, Duration most) {
+    for (const TimePoint until = clock.now() + most; !all(file);) {
+      if (clock.now() > until) return false;
+      std::this_thread::sleep_for(kCardPoll);
+    }
+    return true;
+  };
+  // The driver announces its card when it is connected, which is the first that it can send.
+  return wait_for("/carrier", kConnectedMax) && wait_for("/statistics/rx_packets", kFirstFrameMax);
 }
 
 std::vector<std::string> held_interfaces(std::uint32_t domid) {

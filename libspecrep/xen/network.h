@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "libspecrep/guest/card_address.h"
+#include "libspecrep/output/input_hold.h"
 #include "libspecrep/xen/domain_config.h"
 #include "libspecrep/xen/handles.h"
 
@@ -12,7 +13,13 @@ namespace specrep::xen {
 
 // The interfaces in this host's dom0 through which a domain sends: vifN.M, and vifN.M-emu for an
 // emulated card, or as the guest's configuration names them. Only those that exist now.
-std::vector<std::string> network_interfaces(std::uint32_t domid);
+std::vector<output::CardInterface> card_interfaces(std::uint32_t domid);
+std::vector<std::string> network_interfaces(std::uint32_t domid);  // their names
+
+// Waits until all cards with PV drivers of a domain that has just been started are connected, and
+// have sent something, so that nothing that is sent to it or by it is lost. Returns whether they
+// are within the time that such a guest takes.
+bool wait_for_cards(std::uint32_t domid);
 
 // Those of them that have an output buffer (libspecrep/output): while no specrep-primary protects
 // the domain, what it sends there goes nowhere.

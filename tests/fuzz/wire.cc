@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "input.h"
+#include "libspecrep/output/input_hold.h"
 #include "libspecrep/wire/digests.h"
 #include "libspecrep/wire/page_codec.h"
 
@@ -21,6 +22,11 @@ void look_at(const wire::Message& message) {
     if (message.envelope.has_pages()) {
       const std::size_t pages = wire::check_pages(message, kGfnCount);
       fuzz::require(pages <= wire::kPagesPerMessageMax, "pages of a message are bounded");
+    }
+    if (message.envelope.has_input()) {
+      std::size_t bytes = 0;
+      for (const auto& frame : output::frames_of(message)) bytes += frame.size();
+      fuzz::require(bytes == message.payload.size(), "each byte is in one frame");
     }
     if (message.envelope.has_digests()) {
       const wire::DigestsView view(message, kGfnCount);

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""A client that asks a guest for each thing once, over UDP: a reply that the guest has sent and that is lost on its
-way does not come again.
+"""A client that asks a guest for each thing once, over UDP: a request or a reply that is lost on its way does not
+come again.
 
 Run as a program in the lab's namespace: once.py STREAM ADDRESS INTERVAL_MS LOG_FILE. It logs a line
-"MONOTONIC_NS NUMBER" for each reply.
+"MONOTONIC_NS NUMBER" for each reply, and at last "sent NUMBER", the newest request.
 """
 
 import pathlib
@@ -41,15 +41,17 @@ class Once:
         self._process.stdin.close()
 
     def lost(self):
-        """Ends the asking. Returns the requests that the guest has answered and whose reply did not come, and how many
-        came."""
+        """Ends the asking. Returns what was lost, ["request 7", "reply to 9"], and how many replies came."""
         self._process.stdin.close()
         self._process.wait()
-        came = [int(line.split()[1]) for line in self._log_file.read_text().splitlines()]
+        *replies, last = (line.split() for line in self._log_file.read_text().splitlines())
+        assert last[0] == "sent", last
+        came = [int(number) for _, number in replies]
         recorded = ask(self._network, self._address, f"recorded {self._stream}", ASK_TIMEOUT_S)
         answered = {int(entry.split(":")[0]) for entry in recorded.split()}
         assert len(came) == len(set(came)), "a reply came twice"
-        return sorted(answered - set(came)), len(came)
+        missing = sorted(set(range(1, int(last[1]) + 1)) - set(came))
+        return [f"{'reply to' if number in answered else 'request'} {number}" for number in missing], len(came)
 
 
 def main(stream, address, interval_ms, log_path):
@@ -77,6 +79,8 @@ def main(stream, address, interval_ms, log_path):
             pass
         time.sleep(float(interval_ms) / 1000)
     time.sleep(ARRIVED_S)
+    with open(log_path, "a") as log:
+        log.write(f"sent {number}\n")
 
 
 if __name__ == "__main__":

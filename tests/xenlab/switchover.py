@@ -22,7 +22,7 @@ class Switchover:
 
     silent_s: float  # the longest time without an answer
     replies: int  # to what was asked once
-    lost: list  # replies that the guest has sent and nobody got
+    lost: list  # requests that the guest did not get, and replies that nobody got
     disk_bytes: int  # that the other host's copy of its disk lacked
     primary: dict
     backup: dict
@@ -30,7 +30,7 @@ class Switchover:
     def __str__(self):
         return (f"no answer for {self.silent_s:.2f} s; stopped to committed {self.primary['committed_ms']:.0f} ms, to "
                 f"taken over {self.primary['taken_over_ms']:.0f} ms; created in {self.backup['create_ms']:.0f} ms; "
-                f"{self.replies} replies, lost {len(self.lost)}: {self.lost[:5]}; {self.disk_bytes >> 20} MiB of disk to be sent")
+                f"{self.replies} replies, lost {len(self.lost)}: {self.lost[:8]}; {self.backup['input_frames']} frames sent after it; {self.disk_bytes >> 20} MiB of disk to be sent")
 
 
 def failover_command(lab, host, words=""):

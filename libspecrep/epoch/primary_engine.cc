@@ -28,7 +28,8 @@ constexpr std::size_t kChunkPages = 1024;
 constexpr std::size_t kPartPagesMin = 16;
 // How long the backup may take to confirm that it discarded its copy.
 constexpr Duration kStopTimeout = 5s;
-// How long the guest may stand still for its last commit; then it runs on here.
+// How long a hand-over may wait for the commits before the last, and then the guest, which stands
+// still, for the last; then it runs on here.
 constexpr Duration kLastCommitTimeout = 5s;
 // How long the backup may take until its copy is complete and it says that it takes the guest over.
 constexpr Duration kHandOverTimeout = 20s;
@@ -182,6 +183,7 @@ void PrimaryEngine::request_hand_over() {
         Error("the backup has no complete copy yet", "try again when the guest is protected"));
   if (phase_ != Phase::kEpochs || hand_over_wanted_) return;
   hand_over_wanted_ = true;
+  deadline_ = clock_.now() + kLastCommitTimeout;
   // After one more sample, so that little is left for when the guest stands still.
   schedule_.end_now(clock_.now());
   overdue_ = true;
@@ -384,8 +386,13 @@ TimePoint PrimaryEngine::step_epoch() {
   if (now >= schedule_.end()) {
     // The last one's commit must not wait behind another's.
     if (in_flight_.size() >= (hand_over_wanted_ ? 1 : kEpochsInFlightMax)) {
-      overdue_ = true;
-      return now + options_.heartbeat_timeout;  // the Commit's arrival ends the wait
+      overdue_ = true;  // the Commit's arrival ends the wait
+      if (!hand_over_wanted_) return now + options_.heartbeat_timeout;
+      if (now < deadline_) return deadline_;
+      hand_over_wanted_ = false;
+      observer_.on_hand_over_failed(Error(
+          "the backup did not commit the checkpoint before the last within 5 s", "try again later"));
+      return now;
     }
     // An epoch that went on past its last sample, or never came to it because sending the one
     // before took so long, would leave all of that to the checkpoint.

@@ -656,6 +656,28 @@ BOOST_AUTO_TEST_CASE(a_guest_whose_last_commit_does_not_come_runs_on_protected) 
   world.hand_over();
 }
 
+BOOST_AUTO_TEST_CASE(a_hand_over_does_not_wait_for_a_backup_that_does_not_commit) {
+  HandingOver world;
+  // An epoch that is in flight when the guest is to be handed over.
+  const auto step = [&] {
+    world.clock.advance_to(world.engine.step());
+    world.primary_link.heartbeat();
+  };
+  const auto checkpoints = world.observer.reports.size();
+  while (world.observer.reports.size() == checkpoints) step();
+  world.engine.request_hand_over();
+  BOOST_TEST(world.engine.is_handing_over());
+  const TimePoint asked = world.clock.now();
+  while (world.engine.is_handing_over() && world.clock.now() < asked + 10s) step();
+  BOOST_TEST(milliseconds(world.clock.now() - asked) == 5000);
+  BOOST_TEST(world.observer.refusals.size() == 1u);
+  BOOST_TEST(world.observer.reports.size() == checkpoints + 1);
+  BOOST_TEST(!world.guest.stopped);
+  // It comes to itself.
+  world.run_until_committed(world.observer.committed + 2);
+  world.hand_over();
+}
+
 BOOST_AUTO_TEST_CASE(
     a_backup_that_is_lost_before_or_after_it_is_told_leaves_the_guest_running_and_held) {
   const std::vector<std::pair<const char*, std::function<void(HandingOver&)>>> losses = {

@@ -78,7 +78,9 @@ def files(lab, host):
 def check_xens_own(lab, *hosts):
     """Xen's xl, and nothing of ours, is what xl means."""
     for host in hosts or HOSTS:
-        assert lab.ssh(host, "dpkg --verify xen-utils-common").stdout == ""
+        # The lab's hosts have no manual pages, nor other documentation.
+        changed = lab.ssh(host, "dpkg --verify xen-utils-common | grep -v '^missing .*/usr/share/' || :").stdout
+        assert changed == "", changed
         assert lab.ssh(host, f"dpkg-divert --list {' '.join(DIVERTED)}").stdout == ""
         assert lab.ssh(host, f"readlink -f {XL}").stdout.strip().startswith("/usr/lib/xen"), host
         assert "remus-spec" not in lab.ssh(host, "xl help").stdout

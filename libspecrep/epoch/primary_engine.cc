@@ -199,6 +199,7 @@ void PrimaryEngine::let_run() {
 }
 
 void PrimaryEngine::stop_protocol(const std::string& reason) {
+  hand_over_wanted_ = false;
   if (logging_dirty_) guest_.stop_dirty_log();
   logging_dirty_ = false;
   // Its disks are to be alike when nothing follows.

@@ -743,9 +743,19 @@ BOOST_AUTO_TEST_CASE(a_last_checkpoint_that_fails_leaves_the_guest_running) {
 BOOST_AUTO_TEST_CASE(a_stop_goes_before_a_hand_over_until_the_backup_is_told) {
   {
     HandingOver world;
+    world.engine.request_hand_over();
+    world.engine.request_stop("enough");
+    BOOST_TEST(!world.engine.is_handing_over());
+    world.deliver();
+    BOOST_TEST(world.engine.ended());
+    BOOST_TEST(!world.engine.handed_over());
+  }
+  {
+    HandingOver world;
     world.stop_guest();
     world.engine.request_stop("enough");
     BOOST_TEST(!world.guest.stopped);
+    BOOST_TEST(!world.engine.is_handing_over());
     world.deliver();
     BOOST_TEST(world.engine.ended());
     BOOST_TEST((world.replica.state() == State::kDiscard));

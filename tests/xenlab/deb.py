@@ -66,10 +66,10 @@ def install(lab, host, paths):
 
 
 def install_in_order(lab, host, paths):
-    """Installs packages of which some must be whole before others are unpacked, as apt does."""
+    """Installs packages of which some must be whole before others are unpacked: the second time they are."""
     _put_alone(lab, host, paths)
-    return lab.ssh(host, f"DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {FOLDER}/*.deb",
-                   DPKG_TIMEOUT_S)
+    dpkg(lab, host, f"-i {FOLDER}/*.deb", check=False)
+    return dpkg(lab, host, f"-i {FOLDER}/*.deb")
 
 
 def _put_alone(lab, host, paths):

@@ -14,8 +14,10 @@ import threading
 import time
 
 from client import COUNTER_PORT, ask
+from network import PURPOSES
 
 ASK_TIMEOUT_S = 60
+NEIGHBOUR_PROBES = 60  # one a second
 # What was on its way when the client ended has arrived by then.
 ARRIVED_S = 1
 
@@ -27,6 +29,11 @@ class Once:
         self._network, self._address = network, address
         self._log_file = pathlib.Path(log_file)
         self._log_file.write_text("")
+        # After three probes without an answer the client's own kernel would drop what is sent: an emulated guest that
+        # is moved is silent for longer.
+        for probes in ("ucast_solicit", "mcast_solicit"):
+            subprocess.run(network.inside(["sysctl", "-qw", f"net.ipv4.neigh.{PURPOSES[-1]}.{probes}={NEIGHBOUR_PROBES}"]),
+                           check=True)
         self._stream = f"once-{time.monotonic_ns()}"
         self._process = subprocess.Popen(
             network.inside([sys.executable, __file__, self._stream, address, interval_ms, log_file]),

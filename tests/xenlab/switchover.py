@@ -37,10 +37,11 @@ def failover_command(lab, host, words=""):
     return lab.ssh(host, f"xl remus-spec-failover {words} {lab.guest}", timeout=COMMAND_MAX_S, check=False)
 
 
-def switch_over(lab, host, options, watch=lambda: None):
+def switch_over(lab, host, options, watch=lambda: None, interval_ms=25):
     """Protects the guest on a host, and moves it to the other one at a random moment. Asserts that clients only wait.
 
-    `watch` is called when it is protected.
+    `watch` is called when it is protected. `interval_ms`: between requests that are sent once; more than the guest can
+    answer are lost by its own kernel.
     """
     other = 3 - host
     address = lab.GUEST_ADDRESSES[lab.guest]
@@ -49,7 +50,7 @@ def switch_over(lab, host, options, watch=lambda: None):
         protection.wait_until_protected()
         # Only now: an emulated host has little to spare while it copies a guest.
         counter = stack.enter_context(lab.Counter(address, interval_ms=20))
-        once = stack.enter_context(Once(lab.network, address, lab.folder / "once.log"))
+        once = stack.enter_context(Once(lab.network, address, lab.folder / "once.log", interval_ms))
         watch()
         counter.wait_for_answer(GOING_S)
         time.sleep(random.uniform(RUN_MIN_S, RUN_MAX_S))

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 
 from common import SOURCE_ROOT, LabError, phase, run
+from network import HOSTS
 from states import in_parallel
 
 DPKG_TIMEOUT_S = 600
@@ -65,11 +66,19 @@ def install(lab, host, paths):
     return dpkg(lab, host, f"-i {FOLDER}/*.deb")
 
 
-def install_in_order(lab, host, paths):
-    """Installs packages of which some must be whole before others are unpacked: the second time they are."""
-    _put_alone(lab, host, paths)
-    dpkg(lab, host, f"-i {FOLDER}/*.deb", check=False)
-    return dpkg(lab, host, f"-i {FOLDER}/*.deb")
+def install_strangers(lab, paths):
+    """Installs Debian's packages on both hosts, without starting a service that comes with them.
+
+    Some must be whole before others are unpacked: the second time they are.
+    """
+    def install_on(host):
+        _put_alone(lab, host, paths)
+        lab.ssh(host, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d")
+        dpkg(lab, host, f"--skip-same-version -i {FOLDER}/*.deb", check=False)
+        dpkg(lab, host, f"--skip-same-version -i {FOLDER}/*.deb")
+        lab.ssh(host, "rm /usr/sbin/policy-rc.d")
+
+    in_parallel(install_on, HOSTS)
 
 
 def _put_alone(lab, host, paths):

@@ -15,8 +15,7 @@ SUCCESS, ERR_CONFIGURED, NOT_RUNNING, RUNNING_PROMOTED = 0, 6, 7, 8
 
 def run(lab):
     packages = deb.fetch(lab, 1, ["resource-agents", "pacemaker-cli-utils", "libxml2-utils"], lab.folder / "debian")
-    for host in (1, 2):
-        deb.install_in_order(lab, host, packages)
+    deb.install_strangers(lab, packages)
     check_interface(lab)
     check_decisions(lab)
 

@@ -10,13 +10,32 @@ ON_REQUEST = True
 WAIT_S = 600
 WATCH_S = 10  # for what should not happen
 COROSYNC = """
-totem { version: 2 cluster_name: lab transport: udpu token: 10000 }
-nodelist {
-  node { ring0_addr: 10.77.0.1 name: xen1 nodeid: 1 }
-  node { ring0_addr: 10.77.0.2 name: xen2 nodeid: 2 }
+totem {
+  version: 2
+  cluster_name: lab
+  transport: udpu
+  token: 10000
 }
-quorum { provider: corosync_votequorum two_node: 1 wait_for_all: 0 }
-logging { to_syslog: yes }
+nodelist {
+  node {
+    ring0_addr: 10.77.0.1
+    name: xen1
+    nodeid: 1
+  }
+  node {
+    ring0_addr: 10.77.0.2
+    name: xen2
+    nodeid: 2
+  }
+}
+quorum {
+  provider: corosync_votequorum
+  two_node: 1
+  wait_for_all: 0
+}
+logging {
+  to_syslog: yes
+}
 """
 # Fences when the test says that it has cut the power.
 FENCE_AGENT = r"""#!/bin/sh
@@ -68,11 +87,8 @@ RESOURCES = (
 
 def run(lab):
     packages = deb.fetch(lab, 1, ["pacemaker", "corosync", "pacemaker-cli-utils", "resource-agents"], lab.folder / "debian")
+    deb.install_strangers(lab, packages)
     for host in (1, 2):
-        # Nothing starts before it is configured.
-        lab.ssh(host, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d")
-        deb.install_in_order(lab, host, packages)
-        lab.ssh(host, "rm /usr/sbin/policy-rc.d")
         lab.ssh(host, f"cat >/etc/corosync/corosync.conf <<'END'\n{COROSYNC}\nEND\n"
                       f"cat >/usr/sbin/fence_lab <<'AGENT'\n{FENCE_AGENT}\nAGENT\nchmod 755 /usr/sbin/fence_lab")
         start_cluster(lab, host)

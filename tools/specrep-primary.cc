@@ -26,10 +26,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "libspecrep/disk/served_disks.h"
 #include "libspecrep/epoch/primary_engine.h"
@@ -400,11 +402,24 @@ std::unique_ptr<disk::EpochDisks> follow_disks(const json& config) {
       peers, config.at("disk_staging_bytes_max").get<std::uint64_t>());
 }
 
+bool is_from(std::span<const std::byte> frame, const std::vector<guest::Mac>& macs) {
+  guest::Mac source{};
+  if (frame.size() < 2 * source.size()) return false;
+  std::memcpy(source.data(), frame.data() + source.size(), source.size());
+  return std::find(macs.begin(), macs.end(), source) != macs.end();
+}
+
 // What came for a guest while it was moved goes after it. It is moved whatever becomes of that.
-void send_input(wire::Link& link, Output& output, const Clock& clock) {
+void send_input(wire::Link& link, Output& output, std::uint32_t domid, const Clock& clock) {
   if (!output.input()) return;
   try {
-    const auto take = [&](const output::InputSink& sink) { output.input()->take(sink); };
+    const auto macs = xen::card_addresses(domid);
+    const auto take = [&](const output::InputSink& sink) {
+      output.input()->take([&](const auto& interface, std::span<const std::byte> frame) {
+        // By which it was announced from its new place: it would take that for somebody else's.
+        if (!is_from(frame, macs)) sink(interface, frame);
+      });
+    };
     spdlog::info("sent {} frames after the guest", output::send_input(link, take, clock));
   } catch (const Error& error) {
     spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());
@@ -495,7 +510,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
       guest->leave_stopped();
       ending.reason = "handed-over";
       reporter.record_switchover(config.at("switchover_record"), domain.name, config.at("peer"));
-      send_input(*link, output, clock);
+      send_input(*link, output, domain.domid, clock);
     }
   } catch (const epoch::BackupLost& error) {
     ending = {"backup-lost", error.what(), error.advice(), false};

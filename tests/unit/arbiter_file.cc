@@ -88,8 +88,19 @@ Outcome outcome_of(const std::function<bool()>& claim) {
   }
 }
 
+// A claim's thread may be ending still when the claim is over, and what it has locked, such as
+// AddressSanitizer's allocator, would stay locked in a copy of this process.
+void wait_for_threads_to_end() {
+  for (int tries = 0; tries < 1000; ++tries) {
+    const fs::directory_iterator threads("/proc/self/task");
+    if (std::distance(begin(threads), end(threads)) == 1) return;
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
 // A host: a process that does this and says how it went.
 pid_t start_host(const std::function<bool()>& claim) {
+  wait_for_threads_to_end();
   const pid_t pid = fork();
   BOOST_REQUIRE(pid >= 0);
   if (pid == 0) _exit(outcome_of(claim));

@@ -227,7 +227,7 @@ std::size_t receive_input(wire::Link& link, std::uint32_t domid) {
   try {
     const SteadyClock clock;
     const auto interfaces = xen::card_interfaces(domid);
-    output::FrameSender sender;
+    output::FrameSender sender("cannot send to a guest");
     output::receive_input(link, clock, [&](std::uint32_t card, bool is_emulated, auto frame) {
       const auto to =
           std::find_if(interfaces.begin(), interfaces.end(), [&](const auto& interface) {
@@ -236,7 +236,7 @@ std::size_t receive_input(wire::Link& link, std::uint32_t domid) {
       if (to == interfaces.end())
         throw wire::ProtocolError("the primary sent a frame for card " + std::to_string(card) +
                                   ", which the guest does not have here");
-      delivered += sender.send(to->name, frame);
+      delivered += sender.send(to->index, frame);
     });
   } catch (const Error& error) {
     spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());

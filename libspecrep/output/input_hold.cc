@@ -36,17 +36,17 @@ constexpr Duration kUnderWayMax = 50ms;
 constexpr Duration kInputMax = 5s;
 
 // As scripts/specrep-netbuf has it.
-std::string tap_name(const std::string& interface) {
-  return "sri" + std::to_string(if_nametoindex(interface.c_str()));
+std::string tap_name(const CardInterface& interface) {
+  return "sri" + std::to_string(interface.index);
 }
 
-Error tap_error(const std::string& interface, const std::string& what) {
-  return Error("cannot keep what comes for " + interface + ": " + what + ": " +
+Error tap_error(const CardInterface& interface, const std::string& what) {
+  return Error("cannot keep what comes for " + interface.name + ": " + what + ": " +
                std::strerror(errno));
 }
 
 // A tap that is up, holds no address, and says nothing by itself.
-int make_tap(const std::string& interface) {
+int make_tap(const CardInterface& interface) {
   const int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw tap_error(interface, "/dev/net/tun");
   ifreq request{};
@@ -107,7 +107,7 @@ InputHold::InputHold(const std::string& script, const std::vector<CardInterface>
     : script_(script) {
   try {
     for (const CardInterface& interface : interfaces)
-      taps_.push_back({interface, make_tap(interface.name)});
+      taps_.push_back({interface, make_tap(interface)});
     netbuf_script::hold_input(script_, names());
   } catch (const Error&) {
     try {
@@ -122,9 +122,9 @@ InputHold::InputHold(const std::string& script, const std::vector<CardInterface>
 InputHold::~InputHold() {
   try {
     netbuf_script::give_input(script_, names());
-    FrameSender sender;
+    FrameSender sender("cannot send to a guest");
     take([&](const CardInterface& interface, std::span<const std::byte> frame) {
-      sender.send(interface.name, frame);
+      sender.send(interface.index, frame);
     });
   } catch (const Error&) {
     // What opens the output buffer does the same, and says what goes wrong.
@@ -224,16 +224,17 @@ std::size_t receive_input(wire::Link& link, const Clock& clock,
   return count;
 }
 
-FrameSender::FrameSender() : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {
-  if (socket_ < 0) throw Error(std::string("cannot send to a guest: ") + std::strerror(errno));
+FrameSender::FrameSender(const std::string& what)
+    : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {
+  if (socket_ < 0) throw Error(what + ": " + std::strerror(errno));
 }
 
 FrameSender::~FrameSender() { close(socket_); }
 
-bool FrameSender::send(const std::string& interface, std::span<const std::byte> frame) {
+bool FrameSender::send(unsigned index, std::span<const std::byte> frame) {
   sockaddr_ll to{};
   to.sll_family = AF_PACKET;
-  to.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+  to.sll_ifindex = static_cast<int>(index);
   return sendto(socket_, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
                 sizeof to) == static_cast<ssize_t>(frame.size());
 }

@@ -15,6 +15,7 @@ namespace specrep::output {
 // One of a guest's interfaces in dom0.
 struct CardInterface {
   std::string name;
+  unsigned index = 0;        // in the kernel
   std::uint32_t card = 0;    // of the guest, as libxl numbers them
   bool is_emulated = false;  // a card that is emulated may have two interfaces
 };
@@ -75,15 +76,16 @@ std::size_t receive_input(wire::Link& link, const Clock& clock,
                           const std::function<void(std::uint32_t card, bool is_emulated,
                                                    std::span<const std::byte>)>& deliver);
 
-// Sends frames out through an interface of this host, to the guest behind it.
+// Sends frames out through interfaces of this host, to what is behind them.
 class FrameSender {
  public:
-  FrameSender();  // throws Error
+  // what: that cannot be done when there is no socket for it. Throws Error.
+  explicit FrameSender(const std::string& what);
   ~FrameSender();
   FrameSender(const FrameSender&) = delete;
   FrameSender& operator=(const FrameSender&) = delete;
-  // Whether the kernel took it.
-  bool send(const std::string& interface, std::span<const std::byte> frame);
+  // index: of the interface in the kernel. Returns whether the kernel took it.
+  bool send(unsigned index, std::span<const std::byte> frame);
 
  private:
   const int socket_;

@@ -1,9 +1,6 @@
 #include "libspecrep/xen/network.h"
 
 #include <net/if.h>
-#include <netpacket/packet.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -21,15 +18,16 @@ using namespace std::chrono_literals;
 
 namespace {
 
+// How long a card's driver takes until it is connected, and until it has sent something.
+constexpr Duration kConnectedMax = 5s;
+constexpr Duration kFirstFrameMax = 500ms;
+constexpr Duration kCardPoll = 2ms;
+
 guest::Mac mac_of(const libxl_device_nic& nic) {
   guest::Mac mac;
   std::copy(std::begin(nic.mac), std::end(nic.mac), mac.begin());
   return mac;
 }
-
-constexpr Duration kConnectedMax = 5s;
-constexpr Duration kFirstFrameMax = 500ms;
-constexpr Duration kCardPoll = 2ms;
 
 // 0 when there is none, such as the carrier of an interface that is not up.
 std::uint64_t number_in(const std::string& file) {
@@ -37,8 +35,6 @@ std::uint64_t number_in(const std::string& file) {
   std::ifstream(file) >> number;
   return number;
 }
-
-bool exists(const std::string& interface) { return if_nametoindex(interface.c_str()) != 0; }
 
 }  // namespace
 
@@ -55,8 +51,9 @@ std::vector<output::CardInterface> card_interfaces(std::uint32_t domid) {
                                  : "vif" + std::to_string(domid) + "." + std::to_string(nic.devid);
     // As libxl names them (libxl__device_nic_devname()).
     for (const char* suffix : {"", "-emu"})
-      if (exists(name + suffix))
-        interfaces.push_back({name + suffix, static_cast<std::uint32_t>(nic.devid), *suffix != 0});
+      if (const unsigned index = if_nametoindex((name + suffix).c_str()))
+        interfaces.push_back(
+            {name + suffix, index, static_cast<std::uint32_t>(nic.devid), *suffix != 0});
   }
   return interfaces;
 }
@@ -138,26 +135,20 @@ std::vector<guest::Mac> card_addresses(std::uint32_t domid) {
 }
 
 unsigned announce(const DomainConfig& config, const std::vector<guest::CardAddress>& addresses) {
-  const int wire = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-  if (wire < 0) throw Error(errno_text("cannot announce a guest on its network"));
+  output::FrameSender sender("cannot announce a guest on its network");
   unsigned announced = 0;
   for (int i = 0; i < config->num_nics; ++i) {
     const libxl_device_nic& nic = config->nics[i];
     const guest::Mac mac = mac_of(nic);
-    sockaddr_ll to{};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = static_cast<int>(if_nametoindex(nic.bridge ? nic.bridge : "xenbr0"));
-    if (to.sll_ifindex == 0) continue;
+    const unsigned bridge = if_nametoindex(nic.bridge ? nic.bridge : "xenbr0");
+    if (bridge == 0) continue;
     std::vector<output::Frame> frames{output::reverse_arp(mac)};
     for (const guest::CardAddress& address : addresses)
       if (address.mac == mac) frames.push_back(output::announcement(address));
     bool sent = true;
-    for (const output::Frame& frame : frames)
-      sent &= sendto(wire, frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
-                     sizeof to) == static_cast<ssize_t>(frame.size());
+    for (const output::Frame& frame : frames) sent &= sender.send(bridge, frame);
     announced += sent;
   }
-  close(wire);
   return announced;
 }
 

@@ -16,11 +16,6 @@ namespace specrep::xen {
 std::vector<output::CardInterface> card_interfaces(std::uint32_t domid);
 std::vector<std::string> network_interfaces(std::uint32_t domid);  // their names
 
-// Waits until all cards with PV drivers of a domain that has just been started are connected, and
-// have sent something, so that nothing that is sent to it or by it is lost. Returns whether they
-// are within the time that such a guest takes.
-bool wait_for_cards(std::uint32_t domid);
-
 // Those of them that have an output buffer (libspecrep/output): while no specrep-primary protects
 // the domain, what it sends there goes nowhere.
 std::vector<std::string> held_interfaces(std::uint32_t domid);
@@ -50,6 +45,11 @@ std::vector<guest::Mac> card_addresses(std::uint32_t domid);
 // Lets out what is held of a domain and removes its buffers. Only for one whose copy does not run
 // elsewhere. Returns whether it had any.
 bool open_output(std::uint32_t domid, const std::string& netbuf_script);
+
+// Waits until all cards with PV drivers of a domain that has just been started are connected, and
+// have sent something, so that nothing that is sent to it or by it is lost. Returns whether they
+// are within the time that such a guest takes.
+bool wait_for_cards(std::uint32_t domid);
 
 // Tells the network around this host that a guest's cards are here now: for each card a RARP frame,
 // as QEMU does after a migration, and what its known addresses call for, sent through its bridge.

@@ -77,7 +77,7 @@ std::vector<wire::Message> sent_of(const std::vector<Delivered>& first,
       link,
       [&](const InputSink& sink) {
         for (const Delivered& held : takes++ == 0 ? first : second)
-          sink({"vif1.0", held.card, held.is_emulated}, held.frame);
+          sink({"vif1.0", 0, held.card, held.is_emulated}, held.frame);
       },
       clock);
   return std::move(link.sent);

@@ -14,7 +14,6 @@ import threading
 import time
 
 from client import COUNTER_PORT, ask
-from network import PURPOSES
 
 ASK_TIMEOUT_S = 60
 NEIGHBOUR_PROBES = 60  # one a second
@@ -32,7 +31,7 @@ class Once:
         # After three probes without an answer the client's own kernel would drop what is sent: an emulated guest that
         # is moved is silent for longer.
         for probes in ("ucast_solicit", "mcast_solicit"):
-            subprocess.run(network.inside(["sysctl", "-qw", f"net.ipv4.neigh.{PURPOSES[-1]}.{probes}={NEIGHBOUR_PROBES}"]),
+            subprocess.run(network.inside(["sysctl", "-qw", f"net.ipv4.neigh.guest.{probes}={NEIGHBOUR_PROBES}"]),
                            check=True)
         self._stream = f"once-{time.monotonic_ns()}"
         self._process = subprocess.Popen(

@@ -60,4 +60,3 @@ def run(lab):
     move(1)
     check(1, 2, "moved back; new on both")
     assert version(1) == version(2) == new_version, (version(1), version(2))
-

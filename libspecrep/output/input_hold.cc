@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -30,8 +31,11 @@ constexpr std::size_t kInputBytes = 256 * 1024;
 constexpr int kInputFramesMax = 1024;
 // How long the backup may take until the guest's cards are connected there.
 constexpr Duration kInputWantedMax = 10s;
-// How long a frame can be under way to this host when the switches send to the other one.
-constexpr Duration kUnderWayMax = 50ms;
+// When the switches send to the other host, what is under way to this one still comes: until nothing
+// has for a while (a busy dom0 was seen to take more than 1 s), but broadcasts always may.
+constexpr Duration kQuiet = 200ms;
+constexpr Duration kUnderWayMax = 2s;
+constexpr Duration kTakeInterval = 20ms;
 // How long what is held may take to the other host.
 constexpr Duration kInputMax = 5s;
 
@@ -190,10 +194,15 @@ std::size_t send_input(wire::Link& link, const std::function<void(const InputSin
   };
   take(add);
   packer.flush(false);
-  // Switches have been told that the guest is there. What they sent here before has come by then.
-  for (until = clock.now() + kUnderWayMax; clock.now() < until;)
-    if (link.wait(until).closed) return frames;
-  take(add);
+  const TimePoint most = clock.now() + kUnderWayMax;
+  for (TimePoint quiet = clock.now() + kQuiet; clock.now() < std::min(quiet, most);) {
+    if (link.wait(clock.now() + kTakeInterval).closed) return frames;
+    const std::size_t before = frames;
+    take(add);
+    if (frames == before) continue;
+    packer.flush(false);
+    quiet = clock.now() + kQuiet;
+  }
   packer.flush(true);
   // Until the backup has it all: it closes the link.
   for (until = clock.now() + kInputMax; clock.now() < until;)

@@ -65,19 +65,21 @@ std::vector<Delivered> receive(std::vector<wire::Message> messages, bool closes 
   return delivered;
 }
 
-// A primary that holds these when it is asked, and those afterwards.
+// A primary that holds these when it is asked, and those come a moment later.
 std::vector<wire::Message> sent_of(const std::vector<Delivered>& first,
                                    const std::vector<Delivered>& second,
                                    std::deque<wire::Link::Event> events) {
   ManualClock clock;
   FakeLink link(clock);
   link.events = std::move(events);
-  unsigned takes = 0;
+  std::deque<std::vector<Delivered>> held{first, {}, second};
   send_input(
       link,
       [&](const InputSink& sink) {
-        for (const Delivered& held : takes++ == 0 ? first : second)
-          sink({"vif1.0", 0, held.card, held.is_emulated}, held.frame);
+        if (held.empty()) return;
+        for (const Delivered& frame : held.front())
+          sink({"vif1.0", 0, frame.card, frame.is_emulated}, frame.frame);
+        held.pop_front();
       },
       clock);
   return std::move(link.sent);
@@ -111,6 +113,24 @@ BOOST_AUTO_TEST_CASE(nothing_held_is_said_so) {
   auto messages = sent_of({}, {}, asking());
   BOOST_TEST(messages.back().envelope.input().last());
   BOOST_TEST(receive(std::move(messages)).empty());
+}
+
+BOOST_AUTO_TEST_CASE(frames_that_do_not_end_are_not_sent_for_ever) {
+  ManualClock clock;
+  FakeLink link(clock);
+  link.events = asking();
+  const TimePoint asked = clock.now();
+  std::vector<TimePoint> taken;
+  send_input(
+      link,
+      [&](const InputSink& sink) {
+        taken.push_back(clock.now());
+        sink({"vif1.0", 0, 0, false}, frame(60, 1));
+      },
+      clock);
+  BOOST_TEST(taken.size() > 50u);
+  BOOST_TEST(milliseconds(taken.back() - asked) == 2000);
+  BOOST_TEST(link.sent.back().envelope.input().last());
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_sent_to_a_backup_that_does_not_ask) {

@@ -257,11 +257,11 @@ std::uint32_t fail_over(const replica::Replica& replica, xen::XenRestore& restor
   if (!completed) completed = complete(restore, copies);
   restore.activate();
   const double running_unix_s = tools::unix_now();
-  // Until its network is told, the primary has what is sent to it, and loses nothing of that.
-  if (input && guest.kind() != wire::HVM && !xen::wait_for_cards(*restore.domid()))
-    spdlog::warn("not all network cards of the guest are connected");
   unsigned announced = 0;
   try {
+    // Until its network is told, the primary has what is sent to it, and loses nothing of that.
+    if (input && guest.kind() != wire::HVM && !xen::wait_for_cards(*restore.domid()))
+      spdlog::warn("not all network cards of the guest are connected");
     announced = xen::announce(restore.config(), restore.addresses());
   } catch (const Error& error) {
     spdlog::warn(error.what());
@@ -526,6 +526,12 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.
   registration.reset();
+  try {
+    // Those of PV drivers, when they were not waited for above.
+    xen::wait_for_cards(domid);
+  } catch (const Error& error) {
+    spdlog::warn(error.what());
+  }
   if (setup.protect.monitor_after_failover())
     xen::monitor_domain(domid, replica.guest()->domain_config_json());
   return 0;

@@ -339,7 +339,7 @@ struct Ending {
 // The buffer of what the guest sends, for as long as protection lasts.
 class Output {
  public:
-  Output(const json& config, std::uint32_t domid) {
+  Output(const json& config, std::uint32_t domid, const Clock& clock) : clock_(clock) {
     if (!config.value("network_buffer", false)) return;
     interfaces_ = xen::network_interfaces(domid);
     if (interfaces_.empty()) return;
@@ -356,11 +356,12 @@ class Output {
     }
   }
 
-  // From now on what others send to the guest is kept. Without that it would be lost while the guest
-  // is moved, no more.
+  // From now on what others send to the guest is kept. Without that it would be lost while the
+  // guest is moved, no more.
   void hold_input(std::uint32_t domid) {
     if (!network_) return;
     try {
+      input_since_ = clock_.now();
       input_.emplace(script_, xen::card_interfaces(domid));
     } catch (const Error& error) {
       emit({{"event", "warning"}, {"what", error.what()}, {"advice", error.advice()}});
@@ -368,6 +369,7 @@ class Output {
   }
   void give_input() { input_.reset(); }
   std::optional<output::InputHold>& input() { return input_; }
+  TimePoint input_since() const { return input_since_; }
 
   output::OutputBuffer& buffer() { return *buffer_; }
   const output::NetworkBuffer* network() const { return network_; }  // null: nothing is held
@@ -375,11 +377,13 @@ class Output {
   void open() { output::netbuf_script::take_away(script_, interfaces_); }
 
  private:
+  const Clock& clock_;
   std::string script_;
   std::vector<std::string> interfaces_;
   std::unique_ptr<output::OutputBuffer> buffer_ = std::make_unique<output::NoBuffer>();
   const output::NetworkBuffer* network_ = nullptr;
   std::optional<output::InputHold> input_;
+  TimePoint input_since_{};
 };
 
 // The guest's disks, each by a server of its own.
@@ -420,7 +424,8 @@ void send_input(wire::Link& link, Output& output, std::uint32_t domid, const Clo
         if (!is_from(frame, macs)) sink(interface, frame);
       });
     };
-    spdlog::info("sent {} frames after the guest", output::send_input(link, take, clock));
+    spdlog::info("sent {} frames after the guest",
+                 output::send_input(link, take, output.input_since(), clock));
   } catch (const Error& error) {
     spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());
   }
@@ -472,7 +477,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   }
   signals.set_link(link.get());
 
-  Output output(config, domain.domid);
+  Output output(config, domain.domid, clock);
   Reporter reporter(clock, registration, domain.domid, output.network(), options.can_hand_over);
   std::optional<NewInterfaces> new_interfaces;
   if (config.value("network_buffer", false)) new_interfaces.emplace(clock, domain);
@@ -501,7 +506,10 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
         engine->request_hand_over();
       }
       if (new_interfaces) new_interfaces->look();
+      const TimePoint began = clock.now();
       const TimePoint next = engine->step();
+      // The guest may have stood still.
+      if (hand_over_at) *hand_over_at += clock.now() - began;
       engine->handle(link->wait(hand_over_at ? std::min(next, *hand_over_at) : next));
       if (!hand_over_at && !engine->is_handing_over()) output.give_input();
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "libspecrep/clock.h"
+#include "libspecrep/guest/card_address.h"
 #include "libspecrep/wire/link.h"
 
 namespace specrep::output {
@@ -17,6 +18,7 @@ struct CardInterface {
   std::string name;
   unsigned index = 0;        // in the kernel
   std::uint32_t card = 0;    // of the guest, as libxl numbers them
+  guest::Mac mac{};          // the card's
   bool is_emulated = false;  // a card that is emulated may have two interfaces
 };
 
@@ -60,10 +62,12 @@ class InputHold {
 };
 
 // The primary's part when the guest was taken over: waits until the backup wants what is held, and
-// sends it, and what still comes here in the next moment. take: InputHold::take(). Returns how many
-// frames it sent; none when the backup does not ask, or the link is lost. Throws Error.
+// sends it, and what still comes here in the next moment. take: InputHold::take(). What has come since
+// `held_since` goes four times as fast as it came, since all at once is more than the guest's programs
+// have room for. Returns how many frames it sent; none when the backup does not ask, or the link is
+// lost. Throws Error.
 std::size_t send_input(wire::Link& link, const std::function<void(const InputSink&)>& take,
-                       const Clock& clock);
+                       TimePoint held_since, const Clock& clock);
 
 // The frames of an Input, in order: 14 to 65,536 bytes each, and together the whole payload. They are
 // the message's. Throws ProtocolError when it does not hold together.

@@ -3,12 +3,12 @@
 #include <net/if.h>
 
 #include <algorithm>
-#include <fstream>
 #include <thread>
 
 #include "libspecrep/clock.h"
 #include "libspecrep/error.h"
 #include "libspecrep/output/announcement.h"
+#include "libspecrep/output/bridge_port.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/xen/domain.h"
 
@@ -18,22 +18,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// How long a card's driver takes until it is connected, and until it has sent something.
+// How long a card's driver takes until it is connected.
 constexpr Duration kConnectedMax = 5s;
-constexpr Duration kFirstFrameMax = 500ms;
 constexpr Duration kCardPoll = 2ms;
 
 guest::Mac mac_of(const libxl_device_nic& nic) {
   guest::Mac mac;
   std::copy(std::begin(nic.mac), std::end(nic.mac), mac.begin());
   return mac;
-}
-
-// 0 when there is none, such as the carrier of an interface that is not up.
-std::uint64_t number_in(const std::string& file) {
-  std::uint64_t number = 0;
-  std::ifstream(file) >> number;
-  return number;
 }
 
 }  // namespace
@@ -52,8 +44,8 @@ std::vector<output::CardInterface> card_interfaces(std::uint32_t domid) {
     // As libxl names them (libxl__device_nic_devname()).
     for (const char* suffix : {"", "-emu"})
       if (const unsigned index = if_nametoindex((name + suffix).c_str()))
-        interfaces.push_back(
-            {name + suffix, index, static_cast<std::uint32_t>(nic.devid), *suffix != 0});
+        interfaces.push_back({name + suffix, index, static_cast<std::uint32_t>(nic.devid),
+                              mac_of(nic), *suffix != 0});
   }
   return interfaces;
 }
@@ -67,21 +59,19 @@ std::vector<std::string> network_interfaces(std::uint32_t domid) {
 
 bool wait_for_cards(std::uint32_t domid) {
   const SteadyClock clock;
-  const auto all = [interfaces = card_interfaces(domid)](const char* file) {
-    for (const output::CardInterface& interface : interfaces)
-      if (!interface.is_emulated && number_in("/sys/class/net/" + interface.name + file) == 0)
-        return false;
-    return true;
-  };
-  const auto wait_for = [&](const char* file, Duration most) {
-    for (const TimePoint until = clock.now() + most; !all(file);) {
-      if (clock.now() > until) return false;
-      std::this_thread::sleep_for(kCardPoll);
-    }
-    return true;
-  };
-  // The driver announces its card when it is connected, which is the first that it can send.
-  return wait_for("/carrier", kConnectedMax) && wait_for("/statistics/rx_packets", kFirstFrameMax);
+  const TimePoint until = clock.now() + kConnectedMax;
+  auto waiting = card_interfaces(domid);
+  std::erase_if(waiting, [](const auto& interface) { return interface.is_emulated; });
+  for (;;) {
+    std::erase_if(waiting, [](const auto& interface) {
+      if (!output::is_forwarding(interface.name)) return false;
+      output::teach_bridge(interface.name, interface.mac);
+      return true;
+    });
+    if (waiting.empty()) return true;
+    if (clock.now() > until) return false;
+    std::this_thread::sleep_for(kCardPoll);
+  }
 }
 
 std::vector<std::string> held_interfaces(std::uint32_t domid) {

@@ -47,8 +47,8 @@ std::vector<guest::Mac> card_addresses(std::uint32_t domid);
 bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 
 // Waits until all cards with PV drivers of a domain that has just been started are connected, and
-// have sent something, so that nothing that is sent to it or by it is lost. Returns whether they
-// are within the time that such a guest takes.
+// makes their bridges know them there, so that nothing that is sent to it or by it is lost. Returns
+// whether they are within the time that such a guest takes. Throws Error.
 bool wait_for_cards(std::uint32_t domid);
 
 // Tells the network around this host that a guest's cards are here now: for each card a RARP frame,

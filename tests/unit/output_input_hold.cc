@@ -5,6 +5,8 @@
 #include <deque>
 
 namespace specrep::output {
+
+using namespace std::chrono_literals;
 namespace {
 
 BOOST_AUTO_TEST_SUITE(output_input_hold)
@@ -78,10 +80,10 @@ std::vector<wire::Message> sent_of(const std::vector<Delivered>& first,
       [&](const InputSink& sink) {
         if (held.empty()) return;
         for (const Delivered& frame : held.front())
-          sink({"vif1.0", 0, frame.card, frame.is_emulated}, frame.frame);
+          sink({"vif1.0", 0, frame.card, {}, frame.is_emulated}, frame.frame);
         held.pop_front();
       },
-      clock);
+      clock.now(), clock);
   return std::move(link.sent);
 }
 
@@ -125,12 +127,41 @@ BOOST_AUTO_TEST_CASE(frames_that_do_not_end_are_not_sent_for_ever) {
       link,
       [&](const InputSink& sink) {
         taken.push_back(clock.now());
-        sink({"vif1.0", 0, 0, false}, frame(60, 1));
+        sink({"vif1.0", 0, 0, {}, false}, frame(60, 1));
       },
-      clock);
+      clock.now(), clock);
   BOOST_TEST(taken.size() > 50u);
   BOOST_TEST(milliseconds(taken.back() - asked) == 2000);
   BOOST_TEST(link.sent.back().envelope.input().last());
+}
+
+BOOST_AUTO_TEST_CASE(what_came_in_seconds_is_not_sent_at_once) {
+  ManualClock clock;
+  FakeLink link(clock);
+  link.events = asking();
+  const TimePoint asked = clock.now();
+  std::vector<std::pair<Duration, int>> sent;  // by when, how many
+  int left = 200, now = 0;
+  send_input(
+      link,
+      [&](const InputSink& sink) {
+        int frames = 0;
+        for (const auto& message : link.sent) frames += message.envelope.input().frame_bytes_size();
+        sent.push_back({clock.now() - asked, frames});
+        // Those that come meanwhile do not overtake.
+        if (left == 0 && ++now <= 3) sink({"vif1.0", 0, 0, {}, false}, frame(60, 1));
+        for (; left > 0; --left) sink({"vif1.0", 0, 0, {}, false}, frame(60, left));
+      },
+      asked - 2s, clock);
+  for (const auto& [when, frames] : sent) BOOST_TEST(frames <= 203 * (when / 1ms + 20) / 500);
+  int frames = 0;
+  for (const auto& message : link.sent) {
+    frames += message.envelope.input().frame_bytes_size();
+    BOOST_TEST(message.envelope.input().frame_bytes_size() <= 5);
+  }
+  BOOST_TEST(frames == 203);
+  BOOST_TEST(link.sent.back().envelope.input().last());
+  BOOST_TEST(link.sent.back().payload.empty());
 }
 
 BOOST_AUTO_TEST_CASE(nothing_is_sent_to_a_backup_that_does_not_ask) {
@@ -156,12 +187,9 @@ BOOST_AUTO_TEST_CASE(what_does_not_hold_together_is_refused) {
     std::vector<std::uint32_t> frame_bytes;
     std::size_t payload_bytes;
   } const cases[] = {
-      {"a frame without a header", {13}, 13},
-      {"a frame that is too long", {65537}, 65537},
-      {"more frames than bytes", {60, 60}, 119},
-      {"a length that wraps", {60, 0xffffffff}, 120},
-      {"more bytes than frames", {60}, 61},
-      {"bytes without frames", {}, 1},
+      {"a frame without a header", {13}, 13},    {"a frame that is too long", {65537}, 65537},
+      {"more frames than bytes", {60, 60}, 119}, {"a length that wraps", {60, 0xffffffff}, 120},
+      {"more bytes than frames", {60}, 61},      {"bytes without frames", {}, 1},
   };
   for (const auto& c : cases) {
     BOOST_TEST_CONTEXT(c.what) {

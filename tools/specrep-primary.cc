@@ -60,6 +60,8 @@ constexpr Duration kPublishInterval = 1s;
 // What a guest has got, it answers in that time: in its new place it cannot send at once, and its
 // kernel drops what it sends.
 constexpr Duration kAnswersMax = 150ms;
+// To an emulated card it has to come by way of QEMU first.
+constexpr Duration kAnswersHvmMax = 500ms;
 // xenstore takes 4096 in one message. Only texts, of why a hand-over failed, could make it so long.
 constexpr std::size_t kStatusBytesMax = 3900;
 constexpr Duration kProgressInterval = 250ms;
@@ -498,7 +500,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
         hand_over_at = clock.now();
         if (options.can_hand_over && takes_input) {
           output.hold_input(domain.domid);
-          *hand_over_at = clock.now() + kAnswersMax;
+          *hand_over_at = clock.now() + (domain.kind == wire::HVM ? kAnswersHvmMax : kAnswersMax);
         }
       }
       if (hand_over_at && clock.now() >= *hand_over_at) {

@@ -205,7 +205,9 @@ AddressWatch::AddressWatch(const std::vector<std::string>& interfaces, std::vect
     from.sll_family = AF_PACKET;
     from.sll_protocol = htons(ETH_P_ALL);
     from.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) ||
+    // 0 would be all interfaces.
+    if (fd < 0 || from.sll_ifindex == 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) ||
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBytes, sizeof kReceiveBytes) ||
         bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from)) {
       const Error error("cannot look at what leaves through " + interface + ": " +

@@ -39,8 +39,8 @@ constexpr Duration kUnderWayMax = 2s;
 constexpr Duration kTakeInterval = 5ms;
 // All that came in seconds, at once, overflowed the sockets of a guest, which are made for what
 // comes usually (of 150 datagrams in the lab, up to 48).
-constexpr int kPlayedFaster = 4;
-constexpr Duration kPlayMax = 1s;
+constexpr int kPlayedFaster = 2;
+constexpr Duration kPlayMax = 2500ms;
 // How long what is held may take to the other host.
 constexpr Duration kInputMax = 5s;
 

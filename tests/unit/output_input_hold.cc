@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(what_came_in_seconds_is_not_sent_at_once) {
         for (; left > 0; --left) sink({"vif1.0", 0, 0, {}, false}, frame(60, left));
       },
       asked - 2s, clock);
-  for (const auto& [when, frames] : sent) BOOST_TEST(frames <= 203 * (when / 1ms + 20) / 500);
+  for (const auto& [when, frames] : sent) BOOST_TEST(frames <= 203 * (when / 1ms + 20) / 1000);
   int frames = 0;
   for (const auto& message : link.sent) {
     frames += message.envelope.input().frame_bytes_size();

@@ -219,7 +219,8 @@ std::size_t send_input(wire::Link& link, const std::function<void(const InputSin
     if (waiting.empty() && now >= std::min(quiet, most)) break;
     if (link.wait(now + kTakeInterval).closed) return sent;
     const std::size_t before = taken;
-    take(add);
+    // What is still to be played is bounded, too: the taps drop what they have no room for.
+    if (waiting.size() < std::size_t{InputHold::kFramesMax}) take(add);
     if (taken > before) quiet = clock.now() + kQuiet;
   }
   packer.flush(true);

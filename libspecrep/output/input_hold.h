@@ -62,10 +62,10 @@ class InputHold {
 };
 
 // The primary's part when the guest was taken over: waits until the backup wants what is held, and
-// sends it, and what still comes here in the next moment. take: InputHold::take(). What has come since
-// `held_since` goes twice as fast as it came, since all at once is more than the guest's programs
-// have room for. Returns how many frames it sent; none when the backup does not ask, or the link is
-// lost. Throws Error.
+// sends it, and what still comes here in the next moment. take: InputHold::take(). What has come
+// since `held_since` goes twice as fast as it came, since all at once is more than the guest's
+// programs have room for. Returns how many frames it sent; none when the backup does not ask, or
+// the link is lost. Throws Error.
 std::size_t send_input(wire::Link& link, const std::function<void(const InputSink&)>& take,
                        TimePoint held_since, const Clock& clock);
 

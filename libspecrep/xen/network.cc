@@ -2,6 +2,7 @@
 
 #include <net/if.h>
 
+#include <spdlog/spdlog.h>
 #include <algorithm>
 #include <thread>
 
@@ -65,7 +66,12 @@ bool wait_for_cards(std::uint32_t domid) {
   for (;;) {
     std::erase_if(waiting, [](const auto& interface) {
       if (!output::is_forwarding(interface.name)) return false;
-      output::teach_bridge(interface.name, interface.mac);
+      try {
+        output::teach_bridge(interface.name, interface.mac);
+      } catch (const Error& error) {
+        // It learns from what the guest sends, a little later.
+        spdlog::warn(error.what());
+      }
       return true;
     });
     if (waiting.empty()) return true;

@@ -48,7 +48,8 @@ bool open_output(std::uint32_t domid, const std::string& netbuf_script);
 
 // Waits until all cards with PV drivers of a domain that has just been started are connected, and
 // makes their bridges know them there, so that nothing that is sent to it or by it is lost. Returns
-// whether they are within the time that such a guest takes. Throws Error.
+// whether they are within the time that such a guest takes. Throws Error when it cannot tell which
+// cards there are.
 bool wait_for_cards(std::uint32_t domid);
 
 // Tells the network around this host that a guest's cards are here now: for each card a RARP frame,

@@ -220,8 +220,8 @@ Completed complete(xen::XenRestore& restore, disk::LinkCopies& copies) {
   return completed;
 }
 
-// What came for a guest at its old place while it was moved. Returns how many frames. The guest runs
-// here whatever becomes of that.
+// What came for a guest at its old place while it was moved. Returns how many frames. The guest
+// runs here whatever becomes of that.
 std::size_t receive_input(wire::Link& link, std::uint32_t domid) {
   std::size_t delivered = 0;
   try {
@@ -511,8 +511,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   registration->update("activating", restore.domid().value_or(0), json::object());
   tell(wire::Outcome::ACTIVATED);
   std::uint32_t domid = 0;
+  const bool has_input = handed_over && link->peer().features & wire::kFeatureInput;
   try {
-    const bool has_input = handed_over && link->peer().features & wire::kFeatureInput;
     domid = fail_over(replica, restore, *copies, completed, has_input ? link.get() : nullptr,
                       last_heard, detected_unix_s, decided_unix_s, control, events);
   } catch (const Error& error) {
@@ -526,11 +526,13 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   link.reset();
   // From here on it is an ordinary guest of this host, which may be protected in turn.
   registration.reset();
-  try {
-    // Those of PV drivers, when they were not waited for above.
-    xen::wait_for_cards(domid);
-  } catch (const Error& error) {
-    spdlog::warn(error.what());
+  // Unless that was done before the guest was announced.
+  if (!has_input && replica.guest()->kind() != wire::HVM) {
+    try {
+      xen::wait_for_cards(domid);
+    } catch (const Error& error) {
+      spdlog::warn(error.what());
+    }
   }
   if (setup.protect.monitor_after_failover())
     xen::monitor_domain(domid, replica.guest()->domain_config_json());

@@ -341,7 +341,7 @@ struct Ending {
 // The buffer of what the guest sends, for as long as protection lasts.
 class Output {
  public:
-  Output(const json& config, std::uint32_t domid, const Clock& clock) : clock_(clock) {
+  Output(const json& config, std::uint32_t domid) {
     if (!config.value("network_buffer", false)) return;
     interfaces_ = xen::network_interfaces(domid);
     if (interfaces_.empty()) return;
@@ -363,7 +363,6 @@ class Output {
   void hold_input(std::uint32_t domid) {
     if (!network_) return;
     try {
-      input_since_ = clock_.now();
       input_.emplace(script_, xen::card_interfaces(domid));
     } catch (const Error& error) {
       emit({{"event", "warning"}, {"what", error.what()}, {"advice", error.advice()}});
@@ -371,7 +370,6 @@ class Output {
   }
   void give_input() { input_.reset(); }
   std::optional<output::InputHold>& input() { return input_; }
-  TimePoint input_since() const { return input_since_; }
 
   output::OutputBuffer& buffer() { return *buffer_; }
   const output::NetworkBuffer* network() const { return network_; }  // null: nothing is held
@@ -379,13 +377,11 @@ class Output {
   void open() { output::netbuf_script::take_away(script_, interfaces_); }
 
  private:
-  const Clock& clock_;
   std::string script_;
   std::vector<std::string> interfaces_;
   std::unique_ptr<output::OutputBuffer> buffer_ = std::make_unique<output::NoBuffer>();
   const output::NetworkBuffer* network_ = nullptr;
   std::optional<output::InputHold> input_;
-  TimePoint input_since_{};
 };
 
 // The guest's disks, each by a server of its own.
@@ -416,7 +412,8 @@ bool is_from(std::span<const std::byte> frame, const std::vector<guest::Mac>& ma
 }
 
 // What came for a guest while it was moved goes after it. It is moved whatever becomes of that.
-void send_input(wire::Link& link, Output& output, std::uint32_t domid, const Clock& clock) {
+void send_input(wire::Link& link, Output& output, TimePoint held_since, std::uint32_t domid,
+                const Clock& clock) {
   if (!output.input()) return;
   try {
     const auto macs = xen::card_addresses(domid);
@@ -427,7 +424,7 @@ void send_input(wire::Link& link, Output& output, std::uint32_t domid, const Clo
       });
     };
     spdlog::info("sent {} frames after the guest",
-                 output::send_input(link, take, output.input_since(), clock));
+                 output::send_input(link, take, held_since, clock));
   } catch (const Error& error) {
     spdlog::warn("what others sent to the guest while it was moved is lost: {}", error.what());
   }
@@ -479,7 +476,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
   }
   signals.set_link(link.get());
 
-  Output output(config, domain.domid, clock);
+  Output output(config, domain.domid);
   Reporter reporter(clock, registration, domain.domid, output.network(), options.can_hand_over);
   std::optional<NewInterfaces> new_interfaces;
   if (config.value("network_buffer", false)) new_interfaces.emplace(clock, domain);
@@ -493,12 +490,14 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     guest->follow_addresses();
     engine.emplace(*guest, *link, output.buffer(), *disks, clock, options, reporter);
     std::optional<TimePoint> hand_over_at;
+    TimePoint held_since{};  // what others send to the guest
     while (!engine->ended()) {
       if (signals.requested())
         engine->request_stop("protection was stopped; the guest goes on at the primary");
       if (signals.take_failover() && !hand_over_at && !engine->is_handing_over()) {
         hand_over_at = clock.now();
         if (options.can_hand_over && takes_input) {
+          held_since = clock.now();
           output.hold_input(domain.domid);
           *hand_over_at = clock.now() + (domain.kind == wire::HVM ? kAnswersHvmMax : kAnswersMax);
         }
@@ -520,7 +519,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
       guest->leave_stopped();
       ending.reason = "handed-over";
       reporter.record_switchover(config.at("switchover_record"), domain.name, config.at("peer"));
-      send_input(*link, output, domain.domid, clock);
+      send_input(*link, output, held_since, domain.domid, clock);
     }
   } catch (const epoch::BackupLost& error) {
     ending = {"backup-lost", error.what(), error.advice(), false};

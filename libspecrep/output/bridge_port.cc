@@ -17,7 +17,12 @@ namespace specrep::output {
 
 namespace {
 
-std::string folder_of(const std::string& interface) { return "/sys/class/net/" + interface; }
+std::string file_of(const std::string& interface, const char* name) {
+  return "/sys/class/net/" + interface + name;
+}
+
+// Only a port of a bridge of Linux's has it.
+std::string state_file(const std::string& interface) { return file_of(interface, "/brport/state"); }
 
 // 0 when it cannot be read, such as the carrier of an interface that is not up.
 int number_in(const std::string& file) {
@@ -29,13 +34,13 @@ int number_in(const std::string& file) {
 }  // namespace
 
 bool is_forwarding(const std::string& interface) {
-  if (number_in(folder_of(interface) + "/carrier") == 0) return false;
-  const std::string state = folder_of(interface) + "/brport/state";
+  if (number_in(file_of(interface, "/carrier")) == 0) return false;
+  const std::string state = state_file(interface);
   return !std::ifstream(state) || number_in(state) == BR_STATE_FORWARDING;
 }
 
 void teach_bridge(const std::string& interface, const guest::Mac& mac) {
-  if (!std::ifstream(folder_of(interface) + "/brport/state")) return;
+  if (!std::ifstream(state_file(interface))) return;
   const std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket(nl_socket_alloc(),
                                                                    nl_socket_free);
   const std::unique_ptr<nl_addr, decltype(&nl_addr_put)> address(

@@ -37,8 +37,8 @@ constexpr Duration kInputWantedMax = 10s;
 constexpr Duration kQuiet = 200ms;
 constexpr Duration kUnderWayMax = 2s;
 constexpr Duration kTakeInterval = 5ms;
-// All that came in seconds, at once, overflowed the sockets of a guest, which are made for what
-// comes usually (of 150 datagrams in the lab, up to 48).
+// All that came in seconds, at once, seems to be more than a guest's sockets have room for, which
+// are made for what comes usually: of 150 datagrams in the lab up to 48 were not answered.
 constexpr int kPlayedFaster = 2;
 constexpr Duration kPlayMax = 2500ms;
 // How long what is held may take to the other host.

@@ -14,7 +14,7 @@ def run(lab):
     file = f"/root/{lab.guest}.cfg"
     lab.ssh(1, f"xl destroy {lab.guest} && sed -i {WITH_DRIVERS} {file} && xl create -q {file}", GUEST_TIMEOUT_S)
     lab.ask(lab.GUEST_ADDRESSES[lab.guest], "peek", GUEST_TIMEOUT_S)
-    # The emulated card's interface loses its carrier with the card.
+    # The PV driver has the card, not the emulated one's.
     assert lab.ssh(1, "cat /sys/class/net/vif*.0/carrier").stdout.strip() == "1"
     there = switch_over(lab, 1, OPTIONS, interval_ms=INTERVAL_MS)
     back = switch_over(lab, 2, OPTIONS, interval_ms=INTERVAL_MS)

@@ -123,7 +123,8 @@ class FakeAgent {
       char letter = 0;
       while (::read(asker, &letter, 1) == 1 && letter != '\n') continue;
       const std::string line = answer_.dump() + "\n";
-      BOOST_CHECK(::write(asker, line.data(), line.size()) == static_cast<ssize_t>(line.size()));
+      // Not for Boost.Test, which is used on one thread: who asks says that nothing came.
+      if (::write(asker, line.data(), line.size()) < 0) std::perror("writing an agent's answer");
       close(asker);
     }
   }

@@ -109,9 +109,12 @@ class Pool {
     port_ = listener.port();
     process_ = fork();
     if (process_ != 0) return;
+    static volatile sig_atomic_t asked_to_end = 0;
+    signal(SIGTERM, [](int) { asked_to_end = 1; });
     sigset_t none;
     sigemptyset(&none);
-    for (;;) listener.serve(1s, none);
+    while (asked_to_end == 0) listener.serve(1s, none);
+    _exit(0);
   }
   ~Pool() {
     stop();

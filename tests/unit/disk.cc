@@ -290,6 +290,7 @@ BOOST_AUTO_TEST_CASE(an_activated_disk_is_that_of_the_last_commit) {
 class Wire final : public Sink {
  public:
   Wire(Source& source, Target& target) : source_(source), target_(target) {
+    source.attach(*this);  // before the other side says anything
     thread_ = std::thread([this] { run(); });
   }
   ~Wire() override { cut(); }
@@ -371,7 +372,6 @@ BOOST_AUTO_TEST_CASE(both_copies_are_alike_after_any_number_of_breaks) {
     write_from_several_threads(source, 100 + round);  // while there is no other side
     Target target(there, 64 * kMib, [] {});
     Wire wire(source, target);
-    source.attach(wire);
     write_from_several_threads(source, 200 + round);
     if (round % 2 == 0) {  // the link breaks, with writes on their way
       wire.hold(true);
@@ -400,7 +400,6 @@ BOOST_AUTO_TEST_CASE(marks_go_when_the_other_side_has_all_on_stable_storage) {
   Source source(here, bitmap);
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
-  source.attach(wire);
   source.write(3 * kMib, std::vector<std::byte>(512, std::byte{1}), true);
   BOOST_TEST(bitmap.marked() == 1u);
   for (int i = 0; i < 10'000 && bitmap.marked() > 0; ++i) {
@@ -420,7 +419,6 @@ BOOST_AUTO_TEST_CASE(a_flush_waits_for_the_other_side_and_not_for_one_that_is_lo
   source.flush();  // alone
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
-  source.attach(wire);
   wire.hold(true);
   source.write(0, std::vector<std::byte>(512, std::byte{1}), false);
   auto flushed = std::async(std::launch::async, [&] { source.flush(); });
@@ -445,7 +443,6 @@ BOOST_AUTO_TEST_CASE(what_a_backup_may_not_say_is_refused) {
   Source source(here, bitmap);
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
-  source.attach(wire);
   BOOST_CHECK_THROW(source.held(1), Error);
   BOOST_CHECK_THROW(source.durable(1), Error);
   wire.cut();

@@ -99,7 +99,7 @@ bool is_mounted(const std::string& device) {
   if (!mounts) return false;
   while (const mntent* mount = getmntent(mounts.get())) {
     const std::string name = mount->mnt_fsname;
-    if (name == device || name.rfind(device + "p", 0) == 0) return true;
+    if (name == device || name.starts_with(device + "p")) return true;
   }
   return false;
 }
@@ -125,7 +125,7 @@ std::string run_diskd(const char* option, const std::string& path) {
   close(pipe_ends[1]);
   std::string said;
   char part[512];
-  for (ssize_t got; (got = read(pipe_ends[0], part, sizeof part)) > 0;)
+  for (ssize_t got = 0; (got = read(pipe_ends[0], part, sizeof part)) > 0;)
     said.append(part, static_cast<std::size_t>(got));
   close(pipe_ends[0]);
   int status = 0;

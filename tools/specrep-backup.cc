@@ -340,7 +340,7 @@ int follow(const wire::FollowDisk& asked, const std::vector<std::string>& addres
   channel.send(std::move(answer));
   for (;;) {
     // Throws when the primary's side goes: the copy is completed the next time.
-    const auto message = channel.receive(1s);
+    auto message = channel.receive(1s);
     if (signals.requested()) throw Error("specrep-backup was told to stop");
     if (!message) continue;
     if (!message->envelope.has_disk_followed())

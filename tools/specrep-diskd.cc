@@ -22,6 +22,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -327,7 +328,9 @@ int stop(const disk::Places& places, const std::string& path) {
   const TimePoint deadline = now() + kStopTimeout;
   bool told = false;
   while (!instance.lock()) {
-    const pid_t pid = std::atoi(instance.read().c_str());
+    const std::string holder = instance.read();
+    pid_t pid = 0;
+    std::from_chars(holder.data(), holder.data() + holder.size(), pid);
     if (pid > 0 && !told) told = kill(pid, SIGTERM) == 0;
     if (now() > deadline) throw Error("specrep-diskd of " + path + " does not end");
     std::this_thread::sleep_for(kPoll);

@@ -75,7 +75,7 @@ constexpr Duration kInterfacesInterval = 1s;
 json read_config() {
   std::string text;
   char chunk[4096];
-  for (ssize_t got; (got = read(kConfigFd, chunk, sizeof chunk)) > 0;)
+  for (ssize_t got = 0; (got = read(kConfigFd, chunk, sizeof chunk)) > 0;)
     text.append(chunk, static_cast<std::size_t>(got));
   close(kConfigFd);
   auto config = json::parse(text, nullptr, false);

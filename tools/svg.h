@@ -34,7 +34,7 @@ class Svg {
     bool x_is_time = false;  // seconds since 1970, shown as UTC
     double height = kChartHeight;
   };
-  void title(const std::string& text);
+  void title(const std::string& words);
   void chart(const Chart& chart);
 
   // A row of coloured stretches of time with marks on it, on the axis of charts from x_min to

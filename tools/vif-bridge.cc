@@ -65,9 +65,9 @@ std::optional<Card> new_card(int argc, char** argv) {
   const std::string_view command = argv[1], type = argv[2];
   Card card;
   bool emulated = false;
-  if (command == "online" && type == "type_if=vif")
+  if (command == "online" && type == "type_if=vif") {
     card.interface = from_environment("vif");
-  else if (command == "add" && type == "type_if=tap") {
+  } else if (command == "add" && type == "type_if=tap") {
     card.interface = from_environment("INTERFACE");
     emulated = true;
   }
@@ -118,7 +118,7 @@ unsigned join(const std::string& interface, const std::string& bridge, unsigned 
     return 0;
   const std::unique_ptr<rtnl_link, decltype(&rtnl_link_put)> to(found, rtnl_link_put);
   const char* kind = rtnl_link_get_type(found);
-  if (!kind || std::strcmp(kind, "bridge")) return 0;
+  if (!kind || std::strcmp(kind, "bridge") != 0) return 0;
   if (mtu == 0) mtu = rtnl_link_get_mtu(found);
 
   const auto make = [] {

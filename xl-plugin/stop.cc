@@ -105,8 +105,9 @@ int stop_unknown(const std::string& guest, bool force) {
   const bool suspended = state.shut_down && state.shutdown_reason == SHUTDOWN_suspend;
   if (is_held(domain.domid)) {
     if (!force) refuse_held(domain.name, "the other host");
-  } else if (!suspended)
+  } else if (!suspended) {
     throw Error(domain.name + " is not protected", "`xl remus-spec-list` lists what is");
+  }
   if (!force && suspended)
     throw Error(domain.name + " is suspended, but nothing says that specrep did it",
                 "if nothing migrates or saves it: xl remus-spec-stop --force " + domain.name);

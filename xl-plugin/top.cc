@@ -87,7 +87,7 @@ class Top {
       if (signals_.take() != 0) return false;
       if (!screen_) continue;
       if (set[1].revents & (POLLHUP | POLLERR)) return false;  // the terminal is gone
-      for (int key; (key = screen_->key()) != Screen::kNothing;) {
+      for (int key = 0; (key = screen_->key()) != Screen::kNothing;) {
         if (key == 'q' || key == 'Q') return false;
         if (key == Screen::kResized) show();
       }

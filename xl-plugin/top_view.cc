@@ -230,7 +230,7 @@ std::vector<TopLine> top_view(const json& entries, const Trends& trends,
                     plural(backups.size(), "copy kept", "copies kept")},
                    {options.rows > 0 ? "  q: quit" : "", Look::kFaint}});
   if (entries.empty()) {
-    lines.push_back({});
+    lines.emplace_back();
     lines.push_back({{"`xl remus-spec DOMAIN HOST` protects a guest.", Look::kFaint}});
   }
 
@@ -263,7 +263,7 @@ std::vector<TopLine> top_view(const json& entries, const Trends& trends,
                                       kTrendMax);
                        }});
     }
-    lines.push_back({});
+    lines.emplace_back();
     section.add_to(lines, primaries);
   }
   if (!backups.empty()) {
@@ -273,7 +273,7 @@ std::vector<TopLine> top_view(const json& entries, const Trends& trends,
                      number("STAGED", "pages", "", "staged_pages"),
                      number("QUEUED", "epochs", "", "lag_epochs")},
                     options);
-    lines.push_back({});
+    lines.emplace_back();
     section.add_to(lines, backups);
   }
   if (options.rows > 1 && lines.size() > options.rows) {

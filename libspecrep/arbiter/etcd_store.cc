@@ -91,7 +91,7 @@ class EtcdStore final : public FenceStore {
       if (!fence) return std::nullopt;
       // An answer may have been lost and the same transaction asked of the next endpoint: then it
       // fails, for its own first go, and the next turn sees what was written.
-      if (swap(key, stored.mod_revision, *fence, deadline)) return fence;
+      if (compare_and_swap(key, stored.mod_revision, *fence, deadline)) return fence;
     }
   }
 
@@ -133,8 +133,8 @@ class EtcdStore final : public FenceStore {
   }
 
   // Whether the key was still as `mod_revision` says, and has the fence now.
-  bool swap(const std::string& key, const std::string& mod_revision, const Fence& fence,
-            TimePoint deadline) {
+  bool compare_and_swap(const std::string& key, const std::string& mod_revision, const Fence& fence,
+                        TimePoint deadline) {
     const json request = {
         {"compare", json::array({{{"key", to_base64(key)},
                                   {"target", "MOD"},
@@ -270,7 +270,7 @@ ParsedUrl parse_url(const std::string& location, const std::string& url) {
     throw bad_location(location, "'" + url + "' does not begin with http:// or https://");
   }
   if (rest.ends_with('/')) rest.pop_back();
-  std::size_t host_end;
+  std::size_t host_end = 0;
   if (rest.starts_with('[')) {
     host_end = rest.find(']');
     if (host_end == std::string::npos) throw bad_location(location, "'" + url + "' lacks a ]");

@@ -76,7 +76,7 @@ class FileBacking final : public Backing {
   void zero(const Extent& extent) override {
     check(extent);
     if (extent.length == 0) return;
-    int rc;
+    int rc = 0;
     do {
       rc = fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                      static_cast<off_t>(extent.offset), static_cast<off_t>(extent.length));

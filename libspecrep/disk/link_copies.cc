@@ -25,7 +25,7 @@ struct LinkCopies::Copy {
 
 LinkCopies::LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max, bool durable,
                        Duration heartbeat_interval, Duration connect_timeout,
-                       std::function<void()> changed) {
+                       const std::function<void()>& changed) {
   for (const Disk& disk : disks) {
     auto copy = std::make_shared<Copy>();
     copy->path = disk.path;

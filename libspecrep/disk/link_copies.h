@@ -23,7 +23,8 @@ class LinkCopies final : public replica::DiskCopies {
   // Waits at a port for each disk. durable: see TargetEnd. `changed` is called from any thread when
   // hold() may have changed; it must not call this object. Throws Error.
   LinkCopies(const std::vector<Disk>& disks, std::size_t staging_bytes_max, bool durable,
-             Duration heartbeat_interval, Duration connect_timeout, std::function<void()> changed);
+             Duration heartbeat_interval, Duration connect_timeout,
+             const std::function<void()>& changed);
   // Ends all links.
   ~LinkCopies() override;
 

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -22,8 +22,6 @@
 #include <thread>
 
 #include "libspecrep/error.h"
-
-extern char** environ;
 
 namespace specrep::disk {
 
@@ -226,8 +224,11 @@ NbdDevice::NbdDevice(const std::string& disk, const std::string& socket_path,
 std::optional<unsigned> NbdDevice::find(const std::string& disk) {
   std::error_code error;
   for (const auto& device : std::filesystem::directory_iterator("/sys/block", error)) {
+    const std::string entry = device.path().filename();
     unsigned index = 0;
-    if (std::sscanf(device.path().filename().c_str(), "nbd%u", &index) != 1) continue;
+    if (!entry.starts_with("nbd") ||
+        std::from_chars(entry.data() + 3, entry.data() + entry.size(), index).ec != std::errc{})
+      continue;
     std::ifstream file(device.path() / "backend");
     std::string name;
     if (std::getline(file, name) && name == disk) return index;

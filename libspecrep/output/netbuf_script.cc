@@ -55,7 +55,7 @@ void run(const std::string& script, std::vector<std::string> arguments,
   }
   std::string said;
   char chunk[512];
-  for (ssize_t got; (got = read(ends[0], chunk, sizeof chunk)) != 0;) {
+  for (ssize_t got = 0; (got = read(ends[0], chunk, sizeof chunk)) != 0;) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) break;
     if (said.size() < kSaidBytesMax) said.append(chunk, static_cast<std::size_t>(got));

@@ -58,7 +58,7 @@ std::string pem(const Write& write) {
   check(bio && write(bio.get()) == 1, "write PEM");
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);
-  return std::string(data, static_cast<std::size_t>(size));
+  return {data, static_cast<std::size_t>(size)};
 }
 
 // No key of ours has a password: without this OpenSSL would ask the terminal for one.

@@ -34,7 +34,7 @@ struct CertificateFacts {
   std::string host;  // the subject's common name
   std::chrono::system_clock::time_point ends;
 };
-CertificateFacts read_certificate(const std::string& certificate);
+CertificateFacts read_certificate(const std::string& text);
 
 // Whether `certificate` is of `key` and was signed by `authority`; neither may have ended.
 bool belongs(const std::string& certificate, const std::string& key, const std::string& authority);

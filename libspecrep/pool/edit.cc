@@ -105,7 +105,7 @@ void Edit::add_section(const std::string& kind,
   if (const toml::array* list = root[kind].as_array(); list && !list->empty())
     if (const toml::table* last = list->back().as_table()) at = last_line(*last);
   if (at > 0 && !is_blank(lines[at - 1])) added.insert(added.begin(), "");
-  if (at < lines.size() && !is_blank(lines[at])) added.push_back("");
+  if (at < lines.size() && !is_blank(lines[at])) added.emplace_back("");
   lines.insert(lines.begin() + static_cast<long>(at), added.begin(), added.end());
   text_ = join_lines(lines);
 }

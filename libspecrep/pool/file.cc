@@ -36,7 +36,7 @@ std::string read_file(const std::string& path, std::size_t bytes_max, const std:
   if (file.fd < 0) throw failed("read", path, advice);
   std::string text;
   char buffer[4096];
-  for (ssize_t got; (got = read(file.fd, buffer, sizeof buffer)) != 0;) {
+  for (ssize_t got = 0; (got = read(file.fd, buffer, sizeof buffer)) != 0;) {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw failed("read", path, advice);
     text.append(buffer, static_cast<std::size_t>(got));

@@ -183,7 +183,7 @@ void check_absolute_path(Section& section, const std::string& key, const std::st
 
 template <class Value>
 void assign(Value& to, const auto& from) {
-  if (from) to = static_cast<typename std::decay_t<Value>>(*from);
+  if (from) to = static_cast<std::decay_t<Value>>(*from);
 }
 
 void assign_int(std::optional<int>& to, const std::optional<std::int64_t>& from) {

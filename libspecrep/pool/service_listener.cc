@@ -287,7 +287,7 @@ void ServiceListener::serve(Duration time, const sigset_t& unblocked) {
 }
 
 void ServiceListener::look_at(Connection& connection) {
-  char byte;
+  char byte = 0;
   if (read(connection.alive, &byte, 1) == 1) {
     connection.known = true;
     return;

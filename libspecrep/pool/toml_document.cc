@@ -130,7 +130,7 @@ Mistake repair(std::vector<std::string>& lines, std::size_t at, const std::strin
 std::vector<std::string> split_lines(const std::string& text) {
   std::vector<std::string> lines;
   std::size_t begin = 0;
-  for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1)
+  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1)
     lines.push_back(text.substr(begin, end - begin));
   if (begin < text.size()) lines.push_back(text.substr(begin));
   return lines;

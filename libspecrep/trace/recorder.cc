@@ -28,7 +28,7 @@ std::uint32_t xxh3_of_line(const std::byte* line) {
 __attribute__((target("sse4.2"))) std::uint32_t crc32_of_line(const std::byte* line) {
   std::uint64_t crc = ~std::uint32_t{0};
   for (std::size_t at = 0; at < kLineBytes; at += 8) {
-    std::uint64_t word;
+    std::uint64_t word = 0;
     std::memcpy(&word, line + at, sizeof word);
     crc = __builtin_ia32_crc32di(crc, word);
   }

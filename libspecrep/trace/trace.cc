@@ -334,8 +334,9 @@ void Reader::decode_samples(const Bytes& data) {
   std::size_t pages = 0;
   for (std::size_t& size : sizes) {
     // Their columns must still fit behind.
-    if (!in.varint(value, kSamplePagesMax) || (pages += value) > in.left() / kPageBytesMin)
-      corrupt("a sample has a wrong number of pages");
+    const bool read = in.varint(value, kSamplePagesMax);
+    pages += value;
+    if (!read || pages > in.left() / kPageBytesMin) corrupt("a sample has a wrong number of pages");
     size = value;
   }
   for (std::size_t s = 0; s < samples.size(); ++s) {

@@ -35,7 +35,7 @@ constexpr std::size_t kSparseShare = 4;
 static_assert(kPagesPerMessageMax * 11 <= kEnvelopeBytesMax / 2);
 
 // Two machine words at a time, on whatever machine.
-typedef std::uint64_t Vector __attribute__((vector_size(16)));
+using Vector __attribute__((vector_size(16))) = std::uint64_t;
 constexpr std::size_t kLineVectors = kLineBytes / sizeof(Vector);
 
 Vector load(const std::byte* at) {
@@ -75,7 +75,7 @@ void each_line(std::uint64_t mask, const Function& function) {
 bool is_sparse(const std::byte* bytes, std::size_t size) {
   std::size_t zero = 0;
   for (std::size_t i = 0; i < size; i += kWordBytes) {
-    std::uint64_t word;
+    std::uint64_t word = 0;
     std::memcpy(&word, bytes + i, kWordBytes);
     zero += word == 0;
   }

@@ -12,7 +12,7 @@ std::vector<std::string> replicated_disks(const DomainConfig& config) {
   std::vector<std::string> paths;
   for (int i = 0; i < config->num_disks; ++i) {
     const libxl_device_disk& disk = config->disks[i];
-    if (is_replicated(disk) && disk.readwrite && !disk.is_cdrom) paths.push_back(disk.pdev_path);
+    if (is_replicated(disk) && disk.readwrite && !disk.is_cdrom) paths.emplace_back(disk.pdev_path);
   }
   return paths;
 }

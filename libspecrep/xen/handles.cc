@@ -60,7 +60,7 @@ std::vector<std::string> Xenstore::directory(const std::string& path) const {
   std::vector<std::string> result;
   if (!entries) return result;
   for (unsigned i = 0; i < count; ++i) result.emplace_back(entries[i]);
-  std::free(entries);
+  std::free(static_cast<void*>(entries));
   return result;
 }
 

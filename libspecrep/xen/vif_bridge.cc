@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -54,9 +55,7 @@ bool knows_vif_bridge() {
     text.append(std::istreambuf_iterator<char>(file), {});
   }
   const std::string digest = sha256(text);
-  for (const char* known : kKnown)
-    if (digest == known) return true;
-  return false;
+  return std::ranges::find(kKnown, digest) != std::end(kKnown);
 }
 
 unsigned use_stand_in(DomainConfig& config, const std::string& stand_in) {

@@ -372,7 +372,7 @@ void XenRestore::tidy() noexcept {
 
 void XenRestore::discard() noexcept {
   if (!begun_) return;
-  bool done;
+  bool done = false;
   {
     const std::lock_guard lock(mutex_);
     if (!failed_) failed_ = "the copy of guest " + name_ + " was discarded";

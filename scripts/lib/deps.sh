@@ -9,7 +9,7 @@ build_packages=(
 )
 # For scripts/check, in addition.
 check_packages=(
-  libclang-rt-14-dev cppcheck shellcheck systemd iproute2
+  libclang-rt-14-dev clang-tidy-22 cppcheck shellcheck systemd iproute2
   chromium chromium-driver
   etcd-server nfs-ganesha-vfs qemu-utils
 )

@@ -72,7 +72,7 @@ std::optional<int> Child::ended() {
 
 void Child::read_output() {
   char bytes[4096];
-  for (ssize_t got; (got = read(output_, bytes, sizeof bytes)) > 0;) {
+  for (ssize_t got = 0; (got = read(output_, bytes, sizeof bytes)) > 0;) {
     printed_.append(bytes, static_cast<std::size_t>(got));
     if (printed_.size() > kPrintedBytesMax) printed_.erase(0, printed_.size() - kPrintedBytesMax);
   }

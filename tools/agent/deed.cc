@@ -33,7 +33,7 @@ std::vector<std::string> in_unit(const std::vector<std::string>& options, const 
                                     "--property=StandardOutput=truncate:" + output,
                                     "--property=StandardError=inherit"};
   words.insert(words.end(), options.begin(), options.end());
-  words.push_back("--");
+  words.emplace_back("--");
   words.insert(words.end(), command.begin(), command.end());
   return words;
 }

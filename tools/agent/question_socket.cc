@@ -84,7 +84,7 @@ void QuestionSocket::read_from(Asker& asker) {
     if (got <= 0) return hang_up();
     asker.received.append(bytes, static_cast<std::size_t>(got));
     if (asker.received.size() > kLineBytesMax) return hang_up();
-    for (std::size_t end; (end = asker.received.find('\n')) != std::string::npos;) {
+    for (std::size_t end = 0; (end = asker.received.find('\n')) != std::string::npos;) {
       answer_line(asker, asker.received.substr(0, end));
       asker.received.erase(0, end + 1);
     }

@@ -22,18 +22,18 @@ void join_pool(const PoolPlaces& places, const std::string& coordinator,
                const HostOptions& options);
 // The coordinator's part of join_pool and renew(): a line of JSON from stdin, one to stdout.
 void admit(const PoolPlaces& places);
-void eject(const PoolPlaces& places, const std::string& host);
+void eject(const PoolPlaces& places, const std::string& name);
 // `force`: although the certificate is good for long.
 // Through the coordinator's specrep-listener, or by ssh.
 void renew(const PoolPlaces& places, bool force, bool by_ssh);
 
-// `parameters`: KEY=VALUE.
-void protect(const PoolPlaces& places, const std::string& vm,
-             const std::vector<std::string>& parameters);
-void unprotect(const PoolPlaces& places, const std::string& vm, bool forget);
-void set_parameters(const PoolPlaces& places, const std::string& vm,
-                    const std::vector<std::string>& parameters);
-void enable_ha(const PoolPlaces& places, const std::vector<std::string>& parameters);
+// `words`: KEY=VALUE.
+void protect(const PoolPlaces& places, const std::string& name,
+             const std::vector<std::string>& words);
+void unprotect(const PoolPlaces& places, const std::string& name, bool forget);
+void set_parameters(const PoolPlaces& places, const std::string& name,
+                    const std::vector<std::string>& words);
+void enable_ha(const PoolPlaces& places, const std::vector<std::string>& words);
 void disable_ha(const PoolPlaces& places);
 
 // Each returns the exit status.

@@ -87,11 +87,12 @@ std::optional<std::string> output_of(const std::vector<std::string>& command) {
     for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
     line += "'";
   }
-  FILE* pipe = popen((line + " 2>/dev/null").c_str(), "re");
+  // Each word is quoted above.
+  FILE* pipe = popen((line + " 2>/dev/null").c_str(), "re");  // NOLINT(bugprone-command-processor)
   if (!pipe) return std::nullopt;
   std::string text;
   std::array<char, 4096> buffer;
-  for (std::size_t got; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+  for (std::size_t got = 0; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
     text.append(buffer.data(), got);
   const int status = pclose(pipe);
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return std::nullopt;

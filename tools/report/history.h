@@ -54,7 +54,7 @@ struct History {
   double seconds_in(State state) const;
   std::size_t count(const std::string& event) const;
 };
-History history_of(const std::vector<nlohmann::json>& events);
+History history_of(const std::vector<nlohmann::json>& lines);
 
 // At most `most` samples: neighbours are put together as means over their epochs. Samples of
 // different protections stay apart.

@@ -59,7 +59,7 @@ std::string text(const char* format, double value) {
 
 std::string duration(double seconds) {
   if (seconds < 60) return text("%.1f s", seconds);
-  const auto s = static_cast<long>(std::lround(seconds));
+  const auto s = std::lround(seconds);
   if (s < 3600) return std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s";
   if (s < 86'400) return std::to_string(s / 3600) + " h " + std::to_string(s / 60 % 60) + " min";
   return std::to_string(s / 86'400) + " d " + std::to_string(s / 3600 % 24) + " h";

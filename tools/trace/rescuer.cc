@@ -47,7 +47,7 @@ Rescuer::Rescuer() {
   // Out of reach of what ends the recorder from its terminal.
   setsid();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
-  char byte;
+  char byte = 0;
   while (read(ends[0], &byte, 1) < 0) {
   }
   try {

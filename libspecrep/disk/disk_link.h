@@ -39,7 +39,7 @@ class SourceEnd final : public Sink {
 
  private:
   void dispatch(const wire::Message& message);
-  void note_missing(const wire::Message& message);
+  void note_missing(const wire::Message& ready);
 
   Source& source_;
   wire::Link& link_;

@@ -102,22 +102,22 @@ void SourceEnd::dispatch(const wire::Message& message) {
   }
 }
 
-void SourceEnd::note_missing(const wire::Message& message) {
+void SourceEnd::note_missing(const wire::Message& ready) {
   record_.followed = true;
-  if (message.envelope.disk_ready().full_copy()) {
+  if (ready.envelope.disk_ready().full_copy()) {
     source_.miss({0, record_.size_bytes});
     // Only now: beside the old marks this generation would promise too much.
-    record_.generation = generation_from(message.envelope.disk_ready().generation());
+    record_.generation = generation_from(ready.envelope.disk_ready().generation());
     record_.base.reset();
     return keep_(record_);
   }
   keep_(record_);
   constexpr std::uint64_t kChunk = IntentBitmap::kChunkBytes;
   const std::uint64_t chunks = (record_.size_bytes + kChunk - 1) / kChunk;
-  if (message.payload.size() > (chunks + 7) / 8)
+  if (ready.payload.size() > (chunks + 7) / 8)
     throw wire::ProtocolError("the backup marks more of the disk than there is");
-  for (std::uint64_t chunk = 0; chunk < message.payload.size() * 8; ++chunk) {
-    if (!(std::to_integer<unsigned>(message.payload[chunk / 8]) >> (chunk % 8) & 1)) continue;
+  for (std::uint64_t chunk = 0; chunk < ready.payload.size() * 8; ++chunk) {
+    if (!(std::to_integer<unsigned>(ready.payload[chunk / 8]) >> (chunk % 8) & 1)) continue;
     const std::uint64_t offset = chunk * kChunk;
     if (offset >= record_.size_bytes)
       throw wire::ProtocolError("the backup marks more of the disk than there is");

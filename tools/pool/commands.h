@@ -22,16 +22,16 @@ void join_pool(const PoolPlaces& places, const std::string& coordinator,
                const HostOptions& options);
 // The coordinator's part of join_pool and renew(): a line of JSON from stdin, one to stdout.
 void admit(const PoolPlaces& places);
-void eject(const PoolPlaces& places, const std::string& name);
+void eject(const PoolPlaces& places, const std::string& host_name);
 // `force`: although the certificate is good for long.
 // Through the coordinator's specrep-listener, or by ssh.
 void renew(const PoolPlaces& places, bool force, bool by_ssh);
 
 // `words`: KEY=VALUE.
-void protect(const PoolPlaces& places, const std::string& name,
+void protect(const PoolPlaces& places, const std::string& vm_name,
              const std::vector<std::string>& words);
-void unprotect(const PoolPlaces& places, const std::string& name, bool forget);
-void set_parameters(const PoolPlaces& places, const std::string& name,
+void unprotect(const PoolPlaces& places, const std::string& vm_name, bool forget);
+void set_parameters(const PoolPlaces& places, const std::string& vm_name,
                     const std::vector<std::string>& words);
 void enable_ha(const PoolPlaces& places, const std::vector<std::string>& words);
 void disable_ha(const PoolPlaces& places);

@@ -55,55 +55,55 @@ const pool::Vm& find(const pool::Config& config, const std::string& name) {
 
 }  // namespace
 
-void protect(const PoolPlaces& places, const std::string& name,
+void protect(const PoolPlaces& places, const std::string& vm_name,
              const std::vector<std::string>& words) {
   Parameters parameters = parse(words);
   PoolChange change(places);
   if (value_of(parameters, "protection").empty())
     parameters.emplace_back("protection", "replicate");
-  if (!change.before().find_vm(name)) {
+  if (!change.before().find_vm(vm_name)) {
     std::string path = value_of(parameters, "config");
-    if (path.empty()) path = "/etc/xen/" + name + ".cfg";
+    if (path.empty()) path = "/etc/xen/" + vm_name + ".cfg";
     GuestFacts facts{value_of(parameters, "uuid"), 0};
     if (facts.uuid.empty() || value_of(parameters, "memory-mib").empty())
-      facts = guest_facts(name, path);
+      facts = guest_facts(vm_name, path);
     if (facts.uuid.empty()) facts.uuid = make_uuid();
-    change.edit().add_section("vm", {{"name", pool::toml_text(name)},
+    change.edit().add_section("vm", {{"name", pool::toml_text(vm_name)},
                                      {"uuid", pool::toml_text(facts.uuid)},
                                      {"config", pool::toml_text(path)},
                                      {"memory-mib", std::to_string(facts.memory_mib)}});
   }
-  set(change.edit(), {"vm", name}, parameters);
+  set(change.edit(), {"vm", vm_name}, parameters);
   put_in_force(change);
   const pool::Config after = pool::parse_config(change.text());
-  const pool::Vm& vm = find(after, name);
-  std::cout << name << " has protection = " << pool::to_string(vm.protection) << ", and "
+  const pool::Vm& vm = find(after, vm_name);
+  std::cout << vm_name << " has protection = " << pool::to_string(vm.protection) << ", and "
             << vm.memory_mib << " MiB.";
   if (after.hosts.size() > 1) std::cout << " Its configuration must be on all hosts: " << vm.config;
   std::cout << "\n";
   if (!after.ha.enabled) std::cout << "Nothing is done for it until `specrep-pool ha-enable`.\n";
 }
 
-void unprotect(const PoolPlaces& places, const std::string& name, bool forget) {
+void unprotect(const PoolPlaces& places, const std::string& vm_name, bool forget) {
   PoolChange change(places);
-  find(change.before(), name);
+  find(change.before(), vm_name);
   if (forget) {
-    change.edit().remove_section({"vm", name});
+    change.edit().remove_section({"vm", vm_name});
   } else {
-    change.edit().set({"vm", name}, "protection", pool::toml_text("none"));
-    change.edit().unset({"vm", name}, "ha-always-run");
+    change.edit().set({"vm", vm_name}, "protection", pool::toml_text("none"));
+    change.edit().unset({"vm", vm_name}, "ha-always-run");
   }
   put_in_force(change);
-  std::cout << name << (forget ? " is not in the pool any more" : " has protection = none")
+  std::cout << vm_name << (forget ? " is not in the pool any more" : " has protection = none")
             << "; it runs on.\n";
 }
 
-void set_parameters(const PoolPlaces& places, const std::string& name,
+void set_parameters(const PoolPlaces& places, const std::string& vm_name,
                     const std::vector<std::string>& words) {
   const Parameters parameters = parse(words);
   PoolChange change(places);
-  find(change.before(), name);
-  set(change.edit(), {"vm", name}, parameters);
+  find(change.before(), vm_name);
+  set(change.edit(), {"vm", vm_name}, parameters);
   put_in_force(change);
 }
 

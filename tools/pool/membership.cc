@@ -206,32 +206,33 @@ void admit(const PoolPlaces& places) {
   std::cout << answer.dump() << std::endl;
 }
 
-void eject(const PoolPlaces& places, const std::string& name) {
+void eject(const PoolPlaces& places, const std::string& host_name) {
   PoolChange change(places);
   const pool::Config& config = change.before();
-  const pool::Host* host = config.find_host(name);
-  if (!host) throw Error(name + " is not a host of the pool", "`specrep-pool status` lists them");
+  const pool::Host* host = config.find_host(host_name);
+  if (!host)
+    throw Error(host_name + " is not a host of the pool", "`specrep-pool status` lists them");
   if (host->role == pool::Role::kCoordinator)
-    throw Error(name + " is the coordinator, which has the pool's certificate authority",
+    throw Error(host_name + " is the coordinator, which has the pool's certificate authority",
                 "copy /etc/specrep/tls/ca.key to another host and change the roles of both in "
                 "pool.conf first");
-  if (name == own_name(places))
+  if (host_name == own_name(places))
     throw Error("this host cannot eject itself", "run it on another host of the pool");
   for (const pool::Vm& vm : config.vms) {
-    const auto named = std::find(vm.backup_hosts.begin(), vm.backup_hosts.end(), name);
-    if (vm.preferred_host == name) change.edit().unset({"vm", vm.name}, "preferred-host");
+    const auto named = std::find(vm.backup_hosts.begin(), vm.backup_hosts.end(), host_name);
+    if (vm.preferred_host == host_name) change.edit().unset({"vm", vm.name}, "preferred-host");
     if (named == vm.backup_hosts.end()) continue;
     std::vector<std::string> left = vm.backup_hosts;
-    std::erase(left, name);
+    std::erase(left, host_name);
     if (left.empty())
       change.edit().unset({"vm", vm.name}, "backup-hosts");
     else
       change.edit().set({"vm", vm.name}, "backup-hosts", pool::toml_list(left));
   }
-  change.edit().remove_section({"host", name});
+  change.edit().remove_section({"host", host_name});
   say_untold(change.put_in_force());
-  std::cout << name << " is not in the pool any more; the others refuse its certificate.\nOn "
-            << name
+  std::cout << host_name << " is not in the pool any more; the others refuse its certificate.\nOn "
+            << host_name
             << ", when no guest runs there:\n  systemctl disable --now specrep-listener "
                "specrep-agent\n  rm -r /etc/specrep/pool.conf /etc/specrep/tls\n";
 }

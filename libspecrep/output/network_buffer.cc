@@ -180,6 +180,7 @@ void NetworkBuffer::open(const std::vector<std::string>& interfaces) noexcept {
           netlink.plug(interface, lane, rtnl_qdisc_plug_release_indefinite);
     }
   } catch (const std::exception&) {
+    // The script does the same, and says what goes wrong.
   }
 }
 

@@ -56,6 +56,13 @@ nlohmann::json Qmp::execute(const std::string& command, const nlohmann::json& ar
   return reply["return"];
 }
 
+void drop_dirty_log(Qmp& device_model) {
+  // QEMU (7.2's memory_global_dirty_log_do_stop()) aborts when it is to drop a log that it does not
+  // keep, and cannot be asked; to begin one that it keeps already does nothing.
+  for (const bool enable : {true, false})
+    device_model.execute("xen-set-global-dirty-log", {{"enable", enable}});
+}
+
 // The next message that is not an event.
 nlohmann::json Qmp::read_reply(const std::string& doing) {
   const std::string who = "the device model of domain " + std::to_string(domid_);

@@ -29,4 +29,7 @@ class Qmp {
   std::string buffer_;
 };
 
+// Has the device model keep no dirty log, whether it keeps one or not. Throws Error.
+void drop_dirty_log(Qmp& device_model);
+
 }  // namespace specrep::xen

@@ -45,14 +45,10 @@ bool suspends_within(std::chrono::milliseconds freeze_max, const Xenctrl& xc, st
 // Lets QEMU run on and drops its dirty log. Returns whether it was stopped.
 bool resume_device_model(std::uint32_t domid) {
   Qmp qmp(domid);
-  try {
-    qmp.execute("xen-set-global-dirty-log", {{"enable", false}});
-  } catch (const Error&) {
-    // It was not on.
-  }
-  if (qmp.execute("query-status").value("running", true)) return false;
-  qmp.execute("cont");
-  return true;
+  const bool stopped = !qmp.execute("query-status").value("running", true);
+  if (stopped) qmp.execute("cont");
+  drop_dirty_log(qmp);
+  return stopped;
 }
 
 void resume_vcpus(const Xenctrl& xc, Xenstore& store, const Domain& domain) {

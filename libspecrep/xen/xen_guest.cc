@@ -179,8 +179,10 @@ void XenGuest::start_dirty_log() {
 
 void XenGuest::stop_dirty_log() noexcept {
   try {
-    if (run_state(xc_, domain_.domid).exists && has_device_model())
-      Qmp(domain_.domid).execute("xen-set-global-dirty-log", {{"enable", false}});
+    if (run_state(xc_, domain_.domid).exists && has_device_model()) {
+      Qmp qmp(domain_.domid);
+      drop_dirty_log(qmp);
+    }
   } catch (const std::exception& error) {
     spdlog::error(error.what());
   }

@@ -4,6 +4,7 @@ import os
 import pathlib
 import tempfile
 
+import sanitizer
 from common import LabError, build_dir, lock, phase, run
 from states import in_parallel
 
@@ -32,6 +33,7 @@ def make_package(folder):
         # libtool links anew in the build folder what it installs.
         with lock(build_dir() / "xenlab-install.lock", f"another xenlab installs from {build_dir()}; waiting for it"):
             run(["make", "-s", "-C", build_dir(), "install", f"DESTDIR={stage}"], "install the build")
+        sanitizer.stage(stage)
         _strip(stage)
         run(["tar", "-C", stage, "--sort=name", "-cf", archive, "-I", "zstd -3", "."], "pack the build")
     return archive

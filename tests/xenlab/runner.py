@@ -19,12 +19,14 @@ import time
 import traceback
 import types
 
+import sanitizer
 from common import HERE, LabError, say
 from lab import Lab
 from network import HOSTS
 from package import is_built, make_package
 
-LOGS = "tail -n 20 /var/log/specrep/*.log; journalctl -q --no-pager -n 40 -o short-monotonic -u 'specrep-*'"
+LOGS = ("tail -n 20 /var/log/specrep/*.log; journalctl -q --no-pager -n 40 -o short-monotonic -u 'specrep-*';"
+        f"tail -n +1 {sanitizer.REPORTS}.* 2>/dev/null")
 LOGS_TIMEOUT_S = 60
 
 
@@ -98,6 +100,8 @@ def _run_one(test, folder, package, keep):
         if package and getattr(test.module, "INSTALL", True):
             lab.push(package)
         test.module.run(lab)
+        if said := sanitizer.reports(lab):
+            raise LabError(f"a sanitizer found something:\n{said}")
     except Exception:
         error = traceback.format_exc() + _consoles(lab) + _logs(lab)
     finally:

@@ -93,11 +93,17 @@ int hand_over(const xen::Protection& p) {
     std::cout << p.name << " runs on " << p.peer << " now\n";
     return kOk;
   }
-  waits_for(kSettleMax, [&] { return !is_held(p.domid); });
+  // A copy here that has to go is paused and cut off from the network before it is ended, which
+  // takes seconds.
+  const auto is_paused = [&] { return xen::run_state(xen::Xenctrl(), p.domid).paused; };
+  waits_for(kSettleMax, [&] { return !is_held(p.domid) && !is_paused(); });
   if (is_held(p.domid)) refuse_held(p.name, p.peer);
   if (gone())
     throw Error(p.name + " does not run here any more, and was not handed over",
                 "what `xl remus-spec` said tells why; look at " + p.peer);
+  if (is_paused())
+    throw Error(p.name + " is paused here, and was not handed over",
+                "what `xl remus-spec` said tells why, and what to do");
   throw Error(p.name + " runs on here, unprotected: it was not handed over",
               "what `xl remus-spec` said tells why; protect it again");
 }

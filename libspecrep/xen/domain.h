@@ -31,6 +31,7 @@ struct RunState {
   bool exists;
   bool shut_down;
   unsigned shutdown_reason;  // SHUTDOWN_*, when shut_down
+  bool paused;               // by `xl pause` or another tool
 };
 RunState run_state(const Xenctrl& xc, std::uint32_t domid);
 

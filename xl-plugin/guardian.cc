@@ -15,6 +15,7 @@
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/watchdog.h"
 #include "tools/json_fields.h"
+#include "xl-plugin/held.h"
 #include "xl-plugin/paths.h"
 
 namespace specrep::xl {
@@ -405,14 +406,11 @@ std::string Guardian::hold(std::string& advice) {
   xc_domain_pause(xc.get(), task_.domain.domid);
   log("held", task_.host + " may run " + name + " by now");
   // Even a copy that is gone again has told its clients what the one here does not know.
-  const std::string look = "look at " + task_.host + " and its /var/log/specrep/" + name +
-                           ".log: if " + name + " was not started there and never will be, ";
-  const std::string otherwise = "if it was, `xl destroy " + name + "`";
   if (xen::held_interfaces(task_.domain.domid).empty()) {  // -n, or it has no network
-    advice = look + "`xl unpause " + name + "` lets it go on here; " + otherwise;
+    advice = held_advice(name, task_.host, "xl unpause " + name);
     return name + " is paused, since " + task_.host + " may run it by now";
   }
-  advice = look + "`xl remus-spec-stop --force " + name + "` lets it go on here; " + otherwise;
+  advice = held_advice(name, task_.host, kStopForced + name);
   return name + " is paused and its network held, since " + task_.host + " may run it by now";
 }
 

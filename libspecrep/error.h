@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cerrno>
+#include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace specrep {
 
@@ -17,6 +20,11 @@ class Error : public std::runtime_error {
  private:
   std::string advice_;
 };
+
+// "WHAT: what the system says of `error`"
+inline std::string errno_text(const std::string& what, int error = errno) {
+  return what + ": " + std::strerror(error);
+}
 
 // In one line, for a log or another process.
 inline std::string with_advice(const Error& error) {

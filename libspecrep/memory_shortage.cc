@@ -4,15 +4,16 @@
 #include <sys/mman.h>
 
 #include <cerrno>
-#include <cstring>
 #include <fstream>
+
+#include "libspecrep/error.h"
 
 namespace specrep {
 
 std::string outlive_memory_shortage() {
   std::string refused;
   const auto note = [&refused](const std::string& what) {
-    refused += (refused.empty() ? "" : "; ") + what + ": " + std::strerror(errno);
+    refused += (refused.empty() ? "" : "; ") + errno_text(what);
   };
   // What is never touched, such as room for stacks, need not be there.
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) note("keeping this process in memory");

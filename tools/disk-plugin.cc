@@ -125,8 +125,7 @@ void stay_in_memory() {
   };
   if (const std::string refused = outlive_memory_shortage(); !refused.empty()) warn(refused);
 #ifdef PR_SET_IO_FLUSHER
-  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0))
-    warn(std::string("PR_SET_IO_FLUSHER: ") + std::strerror(errno));
+  if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0)) warn(errno_text("PR_SET_IO_FLUSHER"));
 #endif
 }
 

@@ -112,7 +112,7 @@ std::filesystem::path event_log_path(const std::string& guest_name,
 ReadLog read_event_log(const std::filesystem::path& file) {
   std::ifstream in(file);
   if (!in || std::filesystem::is_directory(file))
-    throw Error("cannot read " + file.string() + ": " + std::strerror(in ? EISDIR : errno));
+    throw Error(errno_text("cannot read " + file.string(), in ? EISDIR : errno));
   ReadLog log;
   for (std::string line; std::getline(in, line);) {
     if (line.empty()) continue;

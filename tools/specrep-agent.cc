@@ -26,6 +26,7 @@
 #include <thread>
 
 #include "libspecrep/error.h"
+#include "libspecrep/hex.h"
 #include "libspecrep/pool/agent.h"
 #include "libspecrep/pool/service_client.h"
 #include "tools/agent/child.h"
@@ -125,7 +126,7 @@ class Program {
                   "`specrep-pool join` adds it");
     config_trouble_.clear();
     config_ = config;
-    digest_ = pool::digest(text);
+    digest_ = sha256(text);
     std::erase_if(peers_, [&](const auto& peer) {
       const pool::Host* host = config_.find_host(peer.first);
       return host == nullptr || host->management_address != peer_addresses_[peer.first];
@@ -302,7 +303,7 @@ class Program {
   void take_config(const std::string& text, const std::string& from) {
     const pool::Config config = pool::parse_config(text, "the pool.conf of " + from);
     if (config.uuid != config_.uuid) throw Error("that is the pool.conf of another pool");
-    if (pool::digest(text) == digest_) return;
+    if (sha256(text) == digest_) return;
     if (config.generation <= config_.generation)
       throw Error("generation " + std::to_string(config.generation) +
                       " is not newer than the one here, " + std::to_string(config_.generation),

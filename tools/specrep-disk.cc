@@ -8,13 +8,13 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "libspecrep/disk/administration.h"
 #include "libspecrep/disk/intent_bitmap.h"
 #include "libspecrep/error.h"
+#include "libspecrep/hex.h"
 #include "tools/hotplug.h"
 #include "tools/table.h"
 
@@ -54,9 +54,8 @@ json to_json(const disk::Status& status) {
   if (status.record) {
     text["role"] = disk::to_string(status.record->role);
     text["open"] = status.record->open;
-    if (is_known(status.record->generation))
-      text["generation"] = disk::to_hex(status.record->generation);
-    if (status.record->base) text["base_generation"] = disk::to_hex(*status.record->base);
+    if (is_known(status.record->generation)) text["generation"] = to_hex(status.record->generation);
+    if (status.record->base) text["base_generation"] = to_hex(*status.record->base);
   }
   if (status.size_bytes) text["size_bytes"] = *status.size_bytes;
   if (status.device) text["device"] = *status.device;
@@ -96,12 +95,11 @@ void show(const std::vector<std::string>& paths, bool as_json) {
                                : server->in_sync() ? "follows"
                                                    : "syncs";
     const bool has_name = status.record && is_known(status.record->generation);
-    table.add(
-        {path, status.record ? disk::to_string(status.record->role) : "-",
-         text_of(status.size_bytes, 1), status.device ? short_name(*status.device) : "-", backup,
-         followed ? size_text(server->chunks_to_send() * kChunk) : "-",
-         text_of(status.marked_chunks, kChunk),
-         has_name ? disk::to_hex(status.record->generation).substr(0, kShortGeneration) : "-"});
+    table.add({path, status.record ? disk::to_string(status.record->role) : "-",
+               text_of(status.size_bytes, 1), status.device ? short_name(*status.device) : "-",
+               backup, followed ? size_text(server->chunks_to_send() * kChunk) : "-",
+               text_of(status.marked_chunks, kChunk),
+               has_name ? to_hex(status.record->generation).substr(0, kShortGeneration) : "-"});
     for (const std::string& trouble : status.troubles) std::cerr << path << ": " << trouble << "\n";
   }
   std::cout << (as_json ? all.dump(2) + "\n" : table.text());
@@ -175,7 +173,7 @@ void resync(const Command& command) {
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   execv(arguments[0], arguments.data());
-  throw Error("cannot run " + words[0] + ": " + std::strerror(errno), "is specrep installed?");
+  throw Error(errno_text("cannot run " + words[0]), "is specrep installed?");
 }
 
 CLI::App& add(CLI::App& app, const char* name, const char* what, Command& command,

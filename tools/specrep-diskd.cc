@@ -60,7 +60,7 @@ class Instance {
  public:
   explicit Instance(const std::string& path) {
     file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (file_ < 0) throw Error("cannot open " + path + ": " + std::strerror(errno));
+    if (file_ < 0) throw Error(errno_text("cannot open " + path));
   }
   ~Instance() { close(file_); }
   Instance(const Instance&) = delete;
@@ -69,8 +69,7 @@ class Instance {
   bool lock() { return flock(file_, LOCK_EX | LOCK_NB) == 0; }
   void write(const std::string& text) {
     if (ftruncate(file_, 0) || pwrite(file_, text.data(), text.size(), 0) < 0)
-      throw Error("cannot write the state of a disk's server: " +
-                  std::string(std::strerror(errno)));
+      throw Error(errno_text("cannot write the state of a disk's server"));
   }
   std::string read() const {
     char text[1024];
@@ -95,7 +94,7 @@ class Nbdkit {
     const std::string parameter = "path=" + path_;
     const pid_t parent = getpid();
     child_ = fork();
-    if (child_ < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
+    if (child_ < 0) throw Error(errno_text("cannot fork"));
     if (child_ == 0) {
       sigset_t none;
       sigemptyset(&none);
@@ -293,7 +292,7 @@ void launch(const std::string& path) {
     return;
   }
   const pid_t child = fork();
-  if (child < 0) throw Error("cannot fork: " + std::string(std::strerror(errno)));
+  if (child < 0) throw Error(errno_text("cannot fork"));
   if (child > 0) return;
   setsid();
   execl(self.c_str(), self.c_str(), "--stay", path.c_str(), nullptr);

@@ -27,7 +27,7 @@ using namespace specrep;
 
 int open_or_throw(const std::string& path, int flags) {
   const int fd = open(path.c_str(), flags | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) throw Error(xen::errno_text("cannot open " + path));
+  if (fd < 0) throw Error(errno_text("cannot open " + path));
   return fd;
 }
 
@@ -37,7 +37,7 @@ void go_to_background(const std::string& log_path) {
   const int log = open_or_throw(log_path, O_WRONLY | O_APPEND);
   const int null = open_or_throw("/dev/null", O_RDONLY);
   const pid_t child = fork();
-  if (child < 0) throw Error(xen::errno_text("cannot go to the background"));
+  if (child < 0) throw Error(errno_text("cannot go to the background"));
   if (child > 0) _exit(0);
   setsid();
   dup2(null, STDIN_FILENO);

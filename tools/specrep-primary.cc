@@ -35,6 +35,7 @@
 
 #include "libspecrep/disk/served_disks.h"
 #include "libspecrep/epoch/primary_engine.h"
+#include "libspecrep/hex.h"
 #include "libspecrep/output/input_hold.h"
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
@@ -86,9 +87,7 @@ json read_config() {
 
 wire::PreSharedKey key_from_hex(const std::string& hex) {
   wire::PreSharedKey key{};
-  if (hex.size() != 2 * key.size()) throw Error("the pre-shared key has the wrong length");
-  for (std::size_t i = 0; i < key.size(); ++i)
-    key[i] = static_cast<unsigned char>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
+  if (!from_hex(hex, key)) throw Error("the pre-shared key is not one");
   return key;
 }
 

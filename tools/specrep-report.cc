@@ -5,7 +5,6 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 
@@ -26,7 +25,7 @@ struct Options {
 std::vector<std::string> logs_of(const std::string& guest) {
   const std::string log = tools::event_log_path(guest).string();
   if (access(log.c_str(), R_OK) != 0)
-    throw Error("cannot read " + log + ": " + std::strerror(errno),
+    throw Error(errno_text("cannot read " + log),
                 errno == EACCES ? "run this as root"
                                 : "was " + guest +
                                       " ever protected on this host, or by it? --input names "
@@ -59,7 +58,7 @@ void run(const Options& options) {
   std::ofstream file(options.output);
   file << page;
   file.close();
-  if (!file) throw Error("cannot write " + options.output + ": " + std::strerror(errno));
+  if (!file) throw Error(errno_text("cannot write " + options.output));
 }
 
 }  // namespace

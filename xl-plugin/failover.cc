@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <iostream>
@@ -43,8 +42,7 @@ bool waits_for(milliseconds most, const std::function<bool()>& is_so) {
 
 void ask(const xen::Protection& p) {
   if (kill(p.pid, SIGUSR1) != 0 && errno != ESRCH)
-    throw Error("cannot signal process " + std::to_string(p.pid) + ": " + std::strerror(errno),
-                "run this as root");
+    throw Error(errno_text("cannot signal process " + std::to_string(p.pid)), "run this as root");
 }
 
 bool is_over(const xen::Protection& p) {

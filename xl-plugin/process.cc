@@ -25,8 +25,6 @@ constexpr milliseconds kPatience{3000};
 // A line longer than this is cut: nobody reads on, and memory is bounded.
 constexpr std::size_t kLineBytesMax = 64 * 1024;
 
-std::string errno_text(const std::string& what) { return what + ": " + std::strerror(errno); }
-
 // After fork() only what is async-signal-safe may be called. Never returns.
 [[noreturn]] void become(char* const* argv, const Process::Options& options, int error_fd) {
   sigset_t none;
@@ -84,7 +82,7 @@ Process::Process(const std::vector<std::string>& argv, const Options& options) {
   int error = 0;
   if (read(failure.read_end.get(), &error, sizeof error) == sizeof error) {
     waitpid(pid_, nullptr, 0);
-    throw Error("cannot run " + argv[0] + ": " + std::strerror(error),
+    throw Error(errno_text("cannot run " + argv[0], error),
                 "is specrep installed completely? (make install)");
   }
   pidfd_ = Fd(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));

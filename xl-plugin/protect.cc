@@ -7,6 +7,7 @@
 
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
+#include "libspecrep/hex.h"
 #include "libspecrep/memory_shortage.h"
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/disks.h"
@@ -201,16 +202,6 @@ std::vector<std::string> link_addresses(const Options& options, const wire::List
       addresses.push_back(host);
   }
   return addresses;
-}
-
-std::string to_hex(const wire::PreSharedKey& key) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  for (const unsigned char byte : key) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
 }
 
 // Prints the warnings. One problem becomes the one error; several are listed before it.

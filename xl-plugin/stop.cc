@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <iostream>
 #include <optional>
 #include <thread>
@@ -44,8 +43,7 @@ std::string recover(std::uint32_t domid, const std::string& name) {
 
 int stop_alive(const xen::Protection& p) {
   if (kill(p.pid, SIGTERM) != 0 && errno != ESRCH)
-    throw Error("cannot signal specrep-primary (process " + std::to_string(p.pid) +
-                    "): " + std::strerror(errno),
+    throw Error(errno_text("cannot signal specrep-primary (process " + std::to_string(p.pid) + ")"),
                 "run this as root");
   const auto start = Clock::now();
   bool told = false;
@@ -110,7 +108,7 @@ int stop_unknown(const std::string& guest, bool force) {
   }
   if (!force && suspended)
     throw Error(domain.name + " is suspended, but nothing says that specrep did it",
-                "if nothing migrates or saves it: xl remus-spec-stop --force " + domain.name);
+                "if nothing migrates or saves it: " + (kStopForced + domain.name));
   std::cout << recover(domain.domid, domain.name) << "\n";
   return kOk;
 }

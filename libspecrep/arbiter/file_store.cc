@@ -22,7 +22,6 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
-#include <cstring>
 #include <future>
 #include <mutex>
 #include <system_error>
@@ -44,9 +43,7 @@ constexpr const char* kFolderAdvice =
 
 TimePoint now() { return std::chrono::steady_clock::now(); }
 
-std::string errno_text(const std::string& doing) {
-  return "the arbiter: " + doing + ": " + std::strerror(errno);
-}
+std::string trouble(const std::string& doing) { return errno_text("the arbiter: " + doing); }
 
 class Fd {
  public:
@@ -125,7 +122,7 @@ class Records {
   // The numbers, in order.
   std::vector<std::uint64_t> list() const {
     const std::unique_ptr<DIR, int (*)(DIR*)> folder(opendir(folder_.c_str()), closedir);
-    if (!folder) throw Error(errno_text("reading " + folder_), kFolderAdvice);
+    if (!folder) throw Error(trouble("reading " + folder_), kFolderAdvice);
     std::vector<std::uint64_t> numbers;
     for (;;) {
       errno = 0;
@@ -138,7 +135,7 @@ class Records {
           number.find_first_not_of("0123456789") == std::string::npos)
         numbers.push_back(std::stoull(number));
     }
-    if (errno != 0) throw Error(errno_text("reading " + folder_), kFolderAdvice);
+    if (errno != 0) throw Error(trouble("reading " + folder_), kFolderAdvice);
     std::sort(numbers.begin(), numbers.end());
     return numbers;
   }
@@ -147,12 +144,12 @@ class Records {
     const std::string file = path(number);
     // Not to be held up by a FIFO.
     const Fd fd(open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (fd.get() < 0) throw Error(errno_text("opening " + file), kFolderAdvice);
+    if (fd.get() < 0) throw Error(trouble("opening " + file), kFolderAdvice);
     std::string text(kRecordBytesMax + 1, '\0');
     std::size_t size = 0;
     while (size < text.size()) {
       const ssize_t got = ::read(fd.get(), text.data() + size, text.size() - size);
-      if (got < 0) throw Error(errno_text("reading " + file), kFolderAdvice);
+      if (got < 0) throw Error(trouble("reading " + file), kFolderAdvice);
       if (got == 0) break;
       size += static_cast<std::size_t>(got);
     }
@@ -167,7 +164,7 @@ class Records {
   void sync_folder() const {
     const Fd fd(open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd.get() < 0 || fsync(fd.get()) != 0)
-      throw Error(errno_text("writing " + folder_ + " to disk"), kFolderAdvice);
+      throw Error(trouble("writing " + folder_ + " to disk"), kFolderAdvice);
   }
 
  private:
@@ -181,13 +178,13 @@ class Lock {
   Lock(const Records& records, TimePoint deadline)
       : fd_(open(records.path("lock").c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) {
     const std::string file = records.path("lock");
-    if (fd_.get() < 0) throw Error(errno_text("opening " + file), kFolderAdvice);
+    if (fd_.get() < 0) throw Error(trouble("opening " + file), kFolderAdvice);
     struct flock whole {};
     whole.l_type = F_WRLCK;
     whole.l_whence = SEEK_SET;
     while (fcntl(fd_.get(), F_SETLK, &whole) != 0) {
       if (errno != EAGAIN && errno != EACCES && errno != EINTR)
-        throw Error(errno_text("locking " + file),
+        throw Error(trouble("locking " + file),
                     "use storage with POSIX locks; NFS version 4 has them");
       if (now() >= deadline)
         throw Error("the arbiter: " + file + " is locked by another process",
@@ -206,7 +203,7 @@ class Temporary {
  public:
   explicit Temporary(const Records& records)
       : path_(records.path("new.XXXXXX")), fd_(mkostemp(path_.data(), O_CLOEXEC)) {
-    if (fd_.get() < 0) throw Error(errno_text("making " + path_), kFolderAdvice);
+    if (fd_.get() < 0) throw Error(trouble("making " + path_), kFolderAdvice);
   }
   ~Temporary() { unlink(path_.c_str()); }
 
@@ -216,11 +213,10 @@ class Temporary {
   void write(const std::string& text) {
     // It is short enough that less than all was written only when the disk is full.
     const ssize_t written = ::write(fd_.get(), text.data(), text.size());
-    if (written < 0) throw Error(errno_text("writing " + path_), kFolderAdvice);
+    if (written < 0) throw Error(trouble("writing " + path_), kFolderAdvice);
     if (static_cast<std::size_t>(written) != text.size())
       throw Error("the arbiter: writing " + path_ + ": no space left", kFolderAdvice);
-    if (fsync(fd_.get()) != 0)
-      throw Error(errno_text("writing " + path_ + " to disk"), kFolderAdvice);
+    if (fsync(fd_.get()) != 0) throw Error(trouble("writing " + path_ + " to disk"), kFolderAdvice);
   }
 
  private:
@@ -243,9 +239,9 @@ bool replace(const Records& records, std::uint64_t newest, const Fence& fence, T
   const std::uint64_t number = newest == 0 ? fence.generation : newest + 1;
   if (link(temporary.path().c_str(), records.path(number).c_str()) != 0) {
     if (errno == EEXIST) return false;
-    throw Error(errno_text("linking " + records.path(number)), errno == EPERM || errno == EOPNOTSUPP
-                                                                   ? "use storage with hard links"
-                                                                   : kFolderAdvice);
+    throw Error(trouble("linking " + records.path(number)), errno == EPERM || errno == EOPNOTSUPP
+                                                                ? "use storage with hard links"
+                                                                : kFolderAdvice);
   }
   records.sync_folder();
   // The number was free also if, while we stood still without the lock, others took it, replaced

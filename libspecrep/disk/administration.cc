@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -75,7 +74,7 @@ std::uint64_t size_of(const std::string& path) {
   const off_t size = file < 0 ? -1 : lseek(file, 0, SEEK_END);
   const int error = errno;
   if (file >= 0) close(file);
-  if (size < 0) throw Error(path + ": " + std::strerror(error));
+  if (size < 0) throw Error(errno_text(path, error));
   return static_cast<std::uint64_t>(size);
 }
 

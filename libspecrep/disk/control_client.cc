@@ -32,9 +32,8 @@ ControlClient::ControlClient(const Places& places) : path_(places.control_socket
       connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
     if (socket_ >= 0) close(socket_);
-    throw Error(
-        "the server of the disk cannot be reached at " + path_ + ": " + std::strerror(error),
-        "was the guest started with script=block-specrep? See /var/log/specrep");
+    throw Error(errno_text("the server of the disk cannot be reached at " + path_, error),
+                "was the guest started with script=block-specrep? See /var/log/specrep");
   }
   channel_.emplace(socket_, socket_);
 }

@@ -83,7 +83,7 @@ ControlServer::ControlServer(Source& source, std::string path, const Record& rec
       chmod(socket_path_.c_str(), 0600) != 0 || listen(listening_, kConnectionsMax) != 0) {
     const int error = errno;
     if (listening_ >= 0) close(listening_);
-    throw Error("cannot listen at " + socket_path_ + ": " + std::strerror(error));
+    throw Error(errno_text("cannot listen at " + socket_path_, error));
   }
   thread_ = std::thread([this] { run(); });
 }

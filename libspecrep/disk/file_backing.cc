@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -113,7 +112,7 @@ class FileBacking final : public Backing {
                   std::to_string(extent.length));
   }
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(what + " " + path_ + ": " + std::strerror(errno));
+    throw Error(errno_text(what + " " + path_));
   }
 
   const std::string path_;
@@ -130,7 +129,7 @@ std::unique_ptr<Backing> open_backing(const std::string& path) {
 std::uint32_t sector_bytes(const std::string& path) {
   // For reading alone, so that udev does not look at the disk when it is closed.
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw Error("opening " + path + ": " + std::strerror(errno));
+  if (file < 0) throw Error(errno_text("opening " + path));
   int bytes = 0;
   const bool is_device = ioctl(file, BLKSSZGET, &bytes) == 0 && bytes > 0;
   close(file);

@@ -9,7 +9,6 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <cstring>
 
 #include "libspecrep/error.h"
 
@@ -39,10 +38,10 @@ IntentBitmap::IntentBitmap(const std::string& path, std::uint64_t disk_bytes)
       pages_((chunks_ + kBitsPerPage - 1) / kBitsPerPage) {
   for (Page& page : pages_) page.words.resize(kWordsPerPage);
   file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (file_ < 0) throw Error("opening " + path + ": " + std::strerror(errno));
+  if (file_ < 0) throw Error(errno_text("opening " + path));
   try {
     struct stat info {};
-    if (fstat(file_, &info)) throw Error("looking at " + path + ": " + std::strerror(errno));
+    if (fstat(file_, &info)) throw Error(errno_text("looking at " + path));
     if (info.st_size == 0)
       create();
     else
@@ -66,7 +65,7 @@ void IntentBitmap::create() {
   if (fdatasync(file_) ||
       pwrite(file_, header.data(), kPageBytes, 0) != static_cast<ssize_t>(kPageBytes) ||
       fdatasync(file_))
-    throw Error("writing " + path_ + ": " + std::strerror(errno));
+    throw Error(errno_text("writing " + path_));
 }
 
 void IntentBitmap::load(std::uint64_t file_bytes) {
@@ -153,7 +152,7 @@ void IntentBitmap::sync_up_to(std::unique_lock<std::mutex>& lock, std::uint64_t 
     std::string trouble;
     try {
       for (const auto& [index, words] : copies) write_page(index, words);
-      if (fdatasync(file_)) trouble = "syncing " + path_ + ": " + std::strerror(errno);
+      if (fdatasync(file_)) trouble = errno_text("syncing " + path_);
     } catch (const Error& error) {
       trouble = error.what();
     }
@@ -172,7 +171,7 @@ void IntentBitmap::write_page(std::size_t index, const std::vector<std::uint64_t
   page.back() = checksum(page, index + 1);
   if (pwrite(file_, page.data(), kPageBytes, static_cast<off_t>((index + 1) * kPageBytes)) !=
       static_cast<ssize_t>(kPageBytes))
-    throw Error("writing " + path_ + ": " + std::strerror(errno));
+    throw Error(errno_text("writing " + path_));
 }
 
 std::uint64_t IntentBitmap::marked() const {

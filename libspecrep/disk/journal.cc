@@ -6,7 +6,6 @@
 #include <xxhash.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -37,7 +36,7 @@ std::uint64_t checksum_of(const Header& header, const std::vector<std::byte>& da
 }
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
-  throw Error(what + " " + path + ": " + std::strerror(errno),
+  throw Error(errno_text(what + " " + path),
               "without --disk-durable `xl remus-spec` needs no room for it");
 }
 

@@ -98,8 +98,7 @@ Connection connect_to(const std::string& path) {
     std::this_thread::sleep_for(kListenPause);
     connected = connects();
   }
-  if (!connected)
-    throw Error("the server of a disk cannot be reached at " + path + ": " + std::strerror(errno));
+  if (!connected) throw Error(errno_text("the server of a disk cannot be reached at " + path));
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kHandshakeTimeout, sizeof kHandshakeTimeout);
   Greeting greeting;
   receive(fd, greeting);
@@ -108,7 +107,7 @@ Connection connect_to(const std::string& path) {
   const Choice choice{htobe32(kFixedNewstyle | kNoZeroes), htobe64(kOptionMagic),
                       htobe32(kExportName), 0};
   if (send(fd, &choice, sizeof choice, MSG_NOSIGNAL) != sizeof choice)
-    throw Error("the server of a disk hung up: " + std::string(std::strerror(errno)));
+    throw Error(errno_text("the server of a disk hung up"));
   Export served;
   receive(fd, served);
   const timeval forever{};

@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "libspecrep/error.h"
+#include "libspecrep/hex.h"
 
 namespace specrep::disk {
 
@@ -29,13 +29,9 @@ std::string folder(const char* variable, const char* usual) {
 std::string state_folder() { return folder("SPECREP_DISK_STATE", "/var/lib/specrep/disk"); }
 std::string run_folder() { return folder("SPECREP_DISK_RUN", "/run/specrep/disk"); }
 
-Generation from_hex(const std::string& hex) {
+Generation generation_from(const std::string& hex) {
   Generation generation{};
-  if (hex.size() != 2 * generation.size() ||
-      hex.find_first_not_of("0123456789abcdef") != std::string::npos)
-    throw std::invalid_argument("a generation that is none");
-  for (std::size_t i = 0; i < generation.size(); ++i)
-    generation[i] = static_cast<std::uint8_t>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
+  if (!from_hex(hex, generation)) throw std::invalid_argument("a generation that is none");
   return generation;
 }
 
@@ -50,20 +46,10 @@ void sync_path(const std::string& path) {
   const bool done = file >= 0 && fsync(file) == 0;
   const int error = errno;
   if (file >= 0) close(file);
-  if (!done) throw Error("cannot put " + path + " on stable storage: " + std::strerror(error));
+  if (!done) throw Error(errno_text("cannot put " + path + " on stable storage", error));
 }
 
 }  // namespace
-
-std::string to_hex(const Generation& generation) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string hex;
-  for (const std::uint8_t byte : generation) {
-    hex += kDigits[byte >> 4];
-    hex += kDigits[byte & 15];
-  }
-  return hex;
-}
 
 const char* to_string(Record::Role role) {
   switch (role) {
@@ -105,15 +91,15 @@ std::optional<Record> load_record(const Places& places) {
   std::ifstream file(places.record);
   if (!file) {
     if (errno == ENOENT) return {};
-    throw Error("cannot read " + places.record + ": " + std::strerror(errno));
+    throw Error(errno_text("cannot read " + places.record));
   }
   try {
     const json text = json::parse(file);
     if (text.at("version") != kVersion) throw std::invalid_argument("another version");
     Record record;
     record.role = role_from(text.at("role"));
-    record.generation = from_hex(text.at("generation"));
-    if (text.contains("base")) record.base = from_hex(text.at("base"));
+    record.generation = generation_from(text.at("generation"));
+    if (text.contains("base")) record.base = generation_from(text.at("base"));
     record.open = text.value("open", false);
     record.followed = text.value("followed", false);
     record.size_bytes = text.at("size_bytes");

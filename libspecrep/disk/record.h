@@ -13,7 +13,6 @@ namespace specrep::disk {
 // most two hosts share one: a whole copy draws it anew as well.
 using Generation = std::array<std::uint8_t, 16>;
 Generation make_generation();
-std::string to_hex(const Generation& generation);
 
 // Where this host keeps what it knows of a replicated disk, and where its server is reached. `path`
 // is that of the guest's configuration: an absolute path. Its '/' become '!', as the kernel writes

@@ -12,6 +12,7 @@
 
 #include "libspecrep/disk/record.h"
 #include "libspecrep/error.h"
+#include "libspecrep/hex.h"
 
 namespace specrep::disk {
 
@@ -61,12 +62,7 @@ fs::path beside(const fs::path& storage, const std::string& digits) {
 }
 
 std::string random_digits() {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string digits;
-  for (const std::uint8_t byte : make_generation()) {
-    digits += kDigits[byte >> 4];
-    digits += kDigits[byte & 15];
-  }
+  std::string digits = to_hex(make_generation());
   digits.resize(kRandomDigits, '0');
   return digits;
 }

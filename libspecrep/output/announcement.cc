@@ -210,8 +210,7 @@ AddressWatch::AddressWatch(const std::vector<std::string>& interfaces, std::vect
         setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) ||
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kReceiveBytes, sizeof kReceiveBytes) ||
         bind(fd, reinterpret_cast<sockaddr*>(&from), sizeof from)) {
-      const Error error("cannot look at what leaves through " + interface + ": " +
-                        std::strerror(errno));
+      const Error error(errno_text("cannot look at what leaves through " + interface));
       for (const int socket : sockets_) close(socket);
       throw error;
     }

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <deque>
 #include <fstream>
 #include <utility>
@@ -50,8 +49,7 @@ std::string tap_name(const CardInterface& interface) {
 }
 
 Error tap_error(const CardInterface& interface, const std::string& what) {
-  return Error("cannot keep what comes for " + interface.name + ": " + what + ": " +
-               std::strerror(errno));
+  return Error(errno_text("cannot keep what comes for " + interface.name + ": " + what));
 }
 
 // A tap that is up, holds no address, and says nothing by itself.
@@ -255,7 +253,7 @@ std::size_t receive_input(wire::Link& link, const Clock& clock,
 
 FrameSender::FrameSender(const std::string& what)
     : socket_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)) {
-  if (socket_ < 0) throw Error(what + ": " + std::strerror(errno));
+  if (socket_ < 0) throw Error(errno_text(what));
 }
 
 FrameSender::~FrameSender() { close(socket_); }

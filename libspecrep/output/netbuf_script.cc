@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "libspecrep/error.h"
 #include "libspecrep/output/network_buffer.h"
@@ -27,8 +26,7 @@ void run(const std::string& script, std::vector<std::string> arguments,
   argv.push_back(nullptr);
 
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC))
-    throw Error(std::string("cannot make a pipe: ") + std::strerror(errno));
+  if (pipe2(ends, O_CLOEXEC)) throw Error(errno_text("cannot make a pipe"));
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -50,7 +48,7 @@ void run(const std::string& script, std::vector<std::string> arguments,
   close(ends[1]);
   if (error) {
     close(ends[0]);
-    throw Error("cannot run " + script + ": " + std::strerror(error),
+    throw Error(errno_text("cannot run " + script, error),
                 "is specrep installed completely? `-N` names another script");
   }
   std::string said;

@@ -134,7 +134,5 @@ Config parse_config(const std::string& text, const std::string& path = kConfigPa
 std::string load_text(const std::string& path = kConfigPath);
 // Replaces the file in one step, and returns when that is on stable storage. Throws Error.
 void save_text(const std::string& text, const std::string& path = kConfigPath);
-// SHA-256 of the text, in 64 hexadecimal digits: two hosts have the same file when it is the same.
-std::string digest(const std::string& text);
 
 }  // namespace specrep::pool

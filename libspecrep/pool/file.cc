@@ -1,10 +1,8 @@
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 
 #include "libspecrep/pool/config.h"
@@ -26,7 +24,7 @@ struct File {
 };
 
 Error failed(const std::string& what, const std::string& path, std::string advice = {}) {
-  return Error("cannot " + what + " " + path + ": " + std::strerror(errno), std::move(advice));
+  return Error(errno_text("cannot " + what + " " + path), std::move(advice));
 }
 
 }  // namespace
@@ -77,18 +75,5 @@ std::string load_text(const std::string& path) {
 }
 
 void save_text(const std::string& text, const std::string& path) { replace_file(path, text, 0644); }
-
-std::string digest(const std::string& text) {
-  unsigned char bytes[EVP_MAX_MD_SIZE];
-  unsigned count = 0;
-  if (EVP_Digest(text.data(), text.size(), bytes, &count, EVP_sha256(), nullptr) != 1)
-    throw Error("OpenSSL does not offer SHA-256", "look at the system's OpenSSL configuration");
-  std::string hex;
-  for (unsigned i = 0; i < count; ++i) {
-    hex += "0123456789abcdef"[bytes[i] >> 4];
-    hex += "0123456789abcdef"[bytes[i] & 15];
-  }
-  return hex;
-}
 
 }  // namespace specrep::pool

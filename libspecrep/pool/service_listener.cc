@@ -15,7 +15,6 @@
 #include <boost/asio.hpp>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <optional>
 
 #include "libspecrep/error.h"
@@ -44,7 +43,7 @@ constexpr int kSignalled = 255;  // as ssh says it
 
 TimePoint now() { return std::chrono::steady_clock::now(); }
 
-Error system_error(const std::string& what) { return Error(what + ": " + std::strerror(errno)); }
+Error system_error(const std::string& what) { return Error(errno_text(what)); }
 
 // What a service's three standard streams are, and how its end is known.
 struct Running {
@@ -78,7 +77,7 @@ Running start_command(const std::vector<std::string>& command) {
   posix_spawnattr_destroy(&attributes);
   for (const int fd : {in[0], out[1], err[1]}) close(fd);
   if (error != 0)
-    throw Error("cannot run " + command[0] + ": " + std::strerror(error),
+    throw Error(errno_text("cannot run " + command[0], error),
                 "is specrep installed completely there?");
   return running;
 }
@@ -336,7 +335,7 @@ void ServiceListener::accept(int socket) {
     _exit(0);
   }
   close(accepted);
-  if (process < 0) return spdlog::error("cannot start a process: {}", std::strerror(errno));
+  if (process < 0) return spdlog::error(errno_text("cannot start a process"));
   close(alive[1]);
   connections_.push_back({process, alive[0], false});
 }

@@ -7,7 +7,6 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <span>
@@ -140,13 +139,13 @@ Writer::Writer(const std::string& path, const TraceHeader& header, Packing packi
   if (!header.SerializeToString(&encoded) || encoded.size() > kHeaderBytesMax)
     fail("the description of the trace is too long");
   file_.open(path, std::ios::binary | std::ios::trunc);
-  if (!file_) fail(std::string("cannot create it: ") + std::strerror(errno));
+  if (!file_) fail(errno_text("cannot create it"));
   const FileHead head{kMagic, kVersion, static_cast<std::uint32_t>(encoded.size())};
   const std::uint64_t sum = checksum(bytes_of(head), bytes_of_string(encoded), 0);
   file_.write(reinterpret_cast<const char*>(&head), sizeof head);
   file_.write(encoded.data(), static_cast<std::streamsize>(encoded.size()));
   file_.write(reinterpret_cast<const char*>(&sum), sizeof sum);
-  if (!file_.flush()) fail(std::string("cannot write to it: ") + std::strerror(errno));
+  if (!file_.flush()) fail(errno_text("cannot write to it"));
 }
 
 void Writer::fail(const std::string& what) const { throw Error("trace " + path_ + ": " + what); }
@@ -213,7 +212,7 @@ void Writer::write_block(std::uint32_t kind, const Bytes& data) {
   file_.write(reinterpret_cast<const char*>(&sum), sizeof sum);
   file_.write(reinterpret_cast<const char*>(stored.data()),
               static_cast<std::streamsize>(stored.size()));
-  if (!file_.flush()) fail(std::string("cannot write to it: ") + std::strerror(errno));
+  if (!file_.flush()) fail(errno_text("cannot write to it"));
 }
 
 void Writer::finish() {
@@ -224,7 +223,7 @@ void Writer::finish() {
   put_varint(totals, last_us_);
   write_block(kTotalsBlock, totals);
   file_.close();
-  if (!file_) fail(std::string("cannot write to it: ") + std::strerror(errno));
+  if (!file_) fail(errno_text("cannot write to it"));
 }
 
 // Reader
@@ -234,7 +233,7 @@ Reader::Reader(const std::string& path) : path_(path) {
   file_bytes_ = left_ = std::filesystem::file_size(path, error);
   if (error) fail("cannot read it: " + error.message());
   file_.open(path, std::ios::binary);
-  if (!file_) fail(std::string("cannot read it: ") + std::strerror(errno));
+  if (!file_) fail(errno_text("cannot read it"));
 
   FileHead head{};
   if (left_ < sizeof head) fail("it is not a trace");

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 namespace specrep::wire {
 namespace {
@@ -31,8 +30,7 @@ bool wait_ready(int fd, short events, TimePoint deadline) {
     const int n = poll(&entry, 1, static_cast<int>(std::clamp<long long>(left.count(), 0, 60'000)));
     // Also true for POLLHUP and POLLERR: read and write then say what it is.
     if (n > 0) return true;
-    if (n < 0 && errno != EINTR)
-      throw Error(std::string("cannot wait for the control channel: ") + std::strerror(errno));
+    if (n < 0 && errno != EINTR) throw Error(errno_text("cannot wait for the control channel"));
     if (std::chrono::steady_clock::now() >= deadline) return false;
   }
 }
@@ -53,7 +51,7 @@ void FdChannel::send(Message message) {
     }
     if (n < 0) {
       closed_ = true;
-      throw Error(std::string("cannot write to the control channel: ") + std::strerror(errno));
+      throw Error(errno_text("cannot write to the control channel"));
     }
     left -= static_cast<std::size_t>(n);
     auto written = static_cast<std::size_t>(n);
@@ -77,10 +75,9 @@ std::optional<Message> FdChannel::receive(Duration timeout) {
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) {
       closed_ = true;
-      throw Error(n < 0
-                      ? std::string("cannot read from the control channel: ") + std::strerror(errno)
-                      : "the control channel was closed by the other side" +
-                            (unparsed_.empty() ? "" : " after " + quote(unparsed_)));
+      throw Error(n < 0 ? errno_text("cannot read from the control channel")
+                        : "the control channel was closed by the other side" +
+                              (unparsed_.empty() ? "" : " after " + quote(unparsed_)));
     }
     const auto bytes = static_cast<std::size_t>(n);
     unparsed_.append(chunk.data(), std::min(bytes, kQuotedBytesMax - unparsed_.size()));

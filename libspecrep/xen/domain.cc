@@ -1,6 +1,8 @@
 #include "libspecrep/xen/domain.h"
 
 #include <algorithm>
+#include <boost/uuid/uuid.hpp>
+#include <boost/uuid/uuid_io.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -15,14 +17,9 @@ extern "C" {
 namespace specrep::xen {
 
 std::string to_string(const Uuid& uuid) {
-  std::string text;
-  for (std::size_t i = 0; i < uuid.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    char hex[3];
-    std::snprintf(hex, sizeof hex, "%02x", uuid[i]);
-    text += hex;
-  }
-  return text;
+  boost::uuids::uuid same;
+  std::ranges::copy(uuid, same.begin());
+  return boost::uuids::to_string(same);
 }
 
 namespace {

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "libspecrep/error.h"
 
@@ -12,8 +11,6 @@ namespace specrep::xen {
 namespace {
 constexpr const char* kNotDom0 = "run this as root in a Xen dom0";
 }
-
-std::string errno_text(const std::string& what) { return what + ": " + std::strerror(errno); }
 
 Xenctrl::Xenctrl() : handle_(xc_interface_open(nullptr, nullptr, 0)) {
   if (!handle_) throw Error(errno_text("cannot open Xen's control interface"), kNotDom0);

@@ -14,9 +14,6 @@ extern "C" {
 
 namespace specrep::xen {
 
-// "SOMETHING: what errno says"
-std::string errno_text(const std::string& what);
-
 // Owners of the handles of Xen's libraries. Each opens in its constructor and throws Error
 // with advice when that fails (not in a dom0, not root, xenstored not running).
 // None is thread-safe unless said: give each thread its own.

@@ -47,8 +47,8 @@ nlohmann::json Qmp::execute(const std::string& command, const nlohmann::json& ar
   if (!arguments.empty()) request["arguments"] = arguments;
   const std::string text = request.dump() + "\n";
   if (send(fd_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
-    throw Error("the device model of domain " + std::to_string(domid_) + " does not take " +
-                command + ": " + std::strerror(errno));
+    throw Error(errno_text("the device model of domain " + std::to_string(domid_) +
+                           " does not take " + command));
   const nlohmann::json reply = read_reply(command);
   if (reply.contains("error"))
     throw Error("the device model of domain " + std::to_string(domid_) + " refused " + command +

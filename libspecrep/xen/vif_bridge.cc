@@ -1,13 +1,13 @@
 #include "libspecrep/xen/vif_bridge.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
+
+#include "libspecrep/hex.h"
 
 namespace specrep::xen {
 
@@ -24,16 +24,6 @@ constexpr const char* kKnown[] = {
 };
 // Where libxl keeps the configuration that libxl_retrieve_domain_configuration() starts from.
 constexpr const char* kStoredConfig = "libxl-json";
-
-std::string sha256(const std::string& text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  if (!EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr)) return "";
-  std::string hex;
-  for (unsigned i = 0; i < size; ++i)
-    for (const int half : {digest[i] >> 4, digest[i] & 15}) hex += "0123456789abcdef"[half];
-  return hex;
-}
 
 bool is_vif_bridge(const char* script) {
   return !script || !std::strcmp(script, "vif-bridge") || script == kScript;

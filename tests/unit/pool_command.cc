@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "libspecrep/hex.h"
 #include "libspecrep/pool/certificates.h"
 #include "libspecrep/pool/config.h"
 #include "libspecrep/pool/edit.h"
@@ -289,7 +290,7 @@ BOOST_FIXTURE_TEST_CASE(status_and_plan_show_what_the_agent_sees, Hosts) {
                  "vm-protect web1 uuid=33333333-3333-4333-8333-333333333331 config=/x.cfg "
                  "memory-mib=512")
                  .status == 0);
-  const std::string digest = specrep::pool::digest(read(folder / "xen1/pool.conf"));
+  const std::string digest = specrep::sha256(read(folder / "xen1/pool.conf"));
   const FakeAgent agent(folder / "xen1/agent.sock",
                         {{"hosts",
                           {{{"name", "xen1"}, {"up", true}, {"generation", 3}, {"digest", digest}},

@@ -375,8 +375,8 @@ BOOST_AUTO_TEST_CASE(a_file_may_end_anywhere) {
 BOOST_AUTO_TEST_CASE(what_is_no_configuration_is_refused) {
   for (const std::string& text :
        {std::string(5000, '['), std::string(300, '\n') + "=", std::string("\0\1\2", 3),
-        std::string("pool = 1\nhost = 2\nvm = [1, 2]\nha = []"),
-        std::string("a\u3001 = 1"), std::string("a\u2ebf"), std::string("\u1681")})
+        std::string("pool = 1\nhost = 2\nvm = [1, 2]\nha = []"), std::string("a\u3001 = 1"),
+        std::string("a\u2ebf"), std::string("\u1681")})
     BOOST_TEST(!read_config(text).mistakes.empty());
 }
 
@@ -394,7 +394,7 @@ BOOST_AUTO_TEST_CASE(an_error_lists_all_mistakes_with_file_and_line) {
   BOOST_TEST(parse_config(kGood).name == "web");
 }
 
-BOOST_AUTO_TEST_CASE(a_file_is_replaced_whole_and_told_apart_by_its_digest) {
+BOOST_AUTO_TEST_CASE(a_file_is_replaced_whole) {
   const auto folder = std::filesystem::temp_directory_path() / "specrep-pool-config-test";
   const std::string path = folder / "pool.conf";
   std::filesystem::remove_all(folder);
@@ -405,8 +405,6 @@ BOOST_AUTO_TEST_CASE(a_file_is_replaced_whole_and_told_apart_by_its_digest) {
   BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
   std::filesystem::remove_all(folder);
   BOOST_CHECK_THROW(load_text(path), specrep::Error);
-  // As sha256sum says.
-  BOOST_TEST(digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <sstream>
 
 #include "libspecrep/error.h"
@@ -23,8 +22,7 @@ constexpr std::size_t kLinesMax = 3;
 
 Child::Child(const std::vector<std::string>& command) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0)
-    throw Error(std::string("making a pipe: ") + std::strerror(errno));
+  if (pipe2(ends, O_CLOEXEC) != 0) throw Error(errno_text("making a pipe"));
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -57,7 +55,7 @@ Child::Child(const std::vector<std::string>& command) {
   output_ = ends[0];
   if (error == 0) return;
   close(output_);
-  throw Error("cannot run " + command[0] + ": " + std::strerror(error));
+  throw Error(errno_text("cannot run " + command[0], error));
 }
 
 Child::~Child() { close(output_); }

@@ -44,7 +44,7 @@ QuestionSocket::QuestionSocket(std::string path, Answer answer)
       listening_ >= 0 && bind(listening_, reinterpret_cast<sockaddr*>(&name), sizeof name) == 0;
   umask(before);
   if (!bound || listen(listening_, SOMAXCONN) != 0)
-    throw Error("cannot listen at " + path_ + ": " + std::strerror(errno), "run this as root");
+    throw Error(errno_text("cannot listen at " + path_), "run this as root");
 }
 
 QuestionSocket::~QuestionSocket() {

@@ -34,7 +34,7 @@ void wait_for(int fd, TimePoint deadline, const std::string& whom) {
     const int got = left <= 0 ? 0 : poll(&poll_fd, 1, static_cast<int>(left));
     if (got > 0) return;
     if (got == 0) throw Error(whom + " does not answer");
-    if (errno != EINTR) throw Error(whom + " cannot be heard: " + std::strerror(errno));
+    if (errno != EINTR) throw Error(errno_text(whom + " cannot be heard"));
   }
 }
 
@@ -43,7 +43,7 @@ void wait_for(int fd, TimePoint deadline, const std::string& whom) {
 Companion::Companion(const std::vector<std::string>& command) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-    throw Error(std::string("no socket to be had: ") + std::strerror(errno));
+    throw Error(errno_text("no socket to be had"));
   fd_ = pair[0];
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -58,7 +58,7 @@ Companion::Companion(const std::vector<std::string>& command) {
   close(pair[1]);
   if (error == 0) return;
   close(fd_);
-  throw Error("cannot run " + command[0] + ": " + std::strerror(error), "is it installed?");
+  throw Error(errno_text("cannot run " + command[0], error), "is it installed?");
 }
 
 Companion::~Companion() {
@@ -73,7 +73,7 @@ json exchange(int fd, const json& question, Duration timeout, const std::string&
   for (std::size_t sent = 0; sent < line.size();) {
     const ssize_t got = send(fd, line.data() + sent, line.size() - sent, MSG_NOSIGNAL);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw Error(whom + " cannot be asked: " + std::strerror(errno));
+    if (got < 0) throw Error(errno_text(whom + " cannot be asked"));
     sent += static_cast<std::size_t>(got);
   }
   std::string answer;

@@ -1,12 +1,13 @@
 #include "tools/pool/this_host.h"
 
 #include <netdb.h>
-#include <openssl/rand.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <boost/uuid/random_generator.hpp>
+#include <boost/uuid/uuid_io.hpp>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -136,19 +137,7 @@ std::uint64_t memory_for_guests_mib() {
   return memory_mib;
 }
 
-std::string make_uuid() {
-  std::array<unsigned char, 16> bytes;
-  if (RAND_bytes(bytes.data(), bytes.size()) != 1) throw Error("OpenSSL has no random numbers");
-  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);  // RFC 4122, version 4
-  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += "0123456789abcdef"[bytes[i] >> 4];
-    text += "0123456789abcdef"[bytes[i] & 15];
-  }
-  return text;
-}
+std::string make_uuid() { return boost::uuids::to_string(boost::uuids::random_generator()()); }
 
 GuestFacts guest_facts(const std::string& name, const std::string& config_path) {
   if (const auto list = output_of({"xl", "list", "-l", name})) {

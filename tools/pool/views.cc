@@ -4,6 +4,7 @@
 #include <iostream>
 #include <utility>
 
+#include "libspecrep/hex.h"
 #include "libspecrep/pool/plan.h"
 #include "tools/pool/commands.h"
 #include "tools/table.h"
@@ -174,7 +175,7 @@ int show_status(const PoolPlaces& places, bool as_json) {
   }
   const json host_list = status.value("hosts", json::array());
   const json guest_list = status.value("guests", json::array());
-  const std::string digest = pool::digest(text);
+  const std::string digest = sha256(text);
   if (as_json) {
     std::cout << json{{"pool", config.name},
                       {"uuid", config.uuid},

@@ -60,7 +60,7 @@ void check_log_unused(const xen::Xenctrl& xc, const xen::Domain& domain) {
   if (xc_shadow_control(xc.get(), domain.domid, XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY, nullptr, 0) <
       0) {
     if (errno != EINVAL)
-      throw Error(xen::errno_text("cannot turn on log-dirty mode for guest " + domain.name));
+      throw Error(errno_text("cannot turn on log-dirty mode for guest " + domain.name));
     throw Error("somebody else logs what guest " + domain.name + " writes",
                 "wait until its migration is over; if there is none, one that died has left the "
                 "log on: `xl remus-spec-stop --force " +
@@ -126,11 +126,11 @@ Costs record_into(trace::Writer& writer, guest::Guest& guest, const xen::Xenctrl
     owed.paused = true;
     if (xc_domain_pause(xc.get(), domid) == 0) return;
     owed.paused = false;
-    throw Error(xen::errno_text("cannot pause guest " + options.domain));
+    throw Error(errno_text("cannot pause guest " + options.domain));
   };
   hooks.unpause = [&] {
     if (xc_domain_unpause(xc.get(), domid))
-      throw Error(xen::errno_text("cannot unpause guest " + options.domain));
+      throw Error(errno_text("cannot unpause guest " + options.domain));
     owed.paused = false;
   };
   hooks.on_sample = [&](const trace::Sample& sample) {

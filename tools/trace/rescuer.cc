@@ -32,12 +32,12 @@ void rescue(const Rescuer::Owed& owed) {
 Rescuer::Rescuer() {
   void* shared =
       mmap(nullptr, sizeof(Owed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (shared == MAP_FAILED) throw Error(xen::errno_text("cannot share memory with the rescuer"));
+  if (shared == MAP_FAILED) throw Error(errno_text("cannot share memory with the rescuer"));
   owed_ = new (shared) Owed{};
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC)) throw Error(xen::errno_text("cannot make a pipe"));
+  if (pipe2(ends, O_CLOEXEC)) throw Error(errno_text("cannot make a pipe"));
   child_ = fork();
-  if (child_ < 0) throw Error(xen::errno_text("cannot start the rescuer"));
+  if (child_ < 0) throw Error(errno_text("cannot start the rescuer"));
   if (child_ != 0) {
     close(ends[0]);
     alive_ = ends[1];

@@ -17,12 +17,10 @@ std::string to_hex(std::span<const std::uint8_t> bytes) {
 }
 
 bool from_hex(std::string_view hex, std::span<std::uint8_t> bytes) {
-  if (hex.size() != 2 * bytes.size()) return false;
-  try {
-    boost::algorithm::unhex(hex.begin(), hex.end(), bytes.data());
-  } catch (const boost::algorithm::hex_decode_error&) {
+  if (hex.size() != 2 * bytes.size() ||
+      hex.find_first_not_of("0123456789abcdef") != std::string_view::npos)
     return false;
-  }
+  boost::algorithm::unhex(hex.begin(), hex.end(), bytes.data());
   return true;
 }
 

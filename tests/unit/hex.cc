@@ -11,13 +11,13 @@ BOOST_AUTO_TEST_CASE(bytes_are_two_digits_each_there_and_back) {
   const std::array<std::uint8_t, 4> bytes{0x00, 0x0f, 0xa5, 0xff};
   BOOST_TEST(to_hex(bytes) == "000fa5ff");
   std::array<std::uint8_t, 4> back{1, 1, 1, 1};
-  BOOST_TEST(from_hex("000fA5ff", back));
+  BOOST_TEST(from_hex("000fa5ff", back));
   BOOST_TEST(back == bytes);
 }
 
 BOOST_AUTO_TEST_CASE(what_is_not_exactly_as_many_digits_is_refused) {
   std::array<std::uint8_t, 2> bytes{};
-  for (const char* text : {"", "00f", "00ff0", "00ff00", "00fg", "0x0f", " 0ff", "-00f"})
+  for (const char* text : {"", "00f", "00ff0", "00ff00", "00fg", "00FF", "0x0f", " 0ff", "-00f"})
     BOOST_TEST(!from_hex(text, bytes), text);
 }
 

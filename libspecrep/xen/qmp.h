@@ -12,16 +12,19 @@ namespace specrep::xen {
 class Qmp {
  public:
   // Connects and negotiates. Throws Error when there is no device model or it does not answer.
-  explicit Qmp(std::uint32_t domid);
+  // `folder` is where libxl has the socket made.
+  explicit Qmp(std::uint32_t domid, const std::string& folder = "/var/run/xen");
   ~Qmp();
   Qmp(const Qmp&) = delete;
   Qmp& operator=(const Qmp&) = delete;
 
-  // Runs a command and gives back what it returned. Throws Error with QEMU's description.
+  // Runs a command and gives back what it returned, which may be any JSON. Throws Error with QEMU's
+  // description, and when what comes is no reply, or none within 10 s.
   nlohmann::json execute(const std::string& command,
                          const nlohmann::json& arguments = nlohmann::json::object());
 
  private:
+  std::string who() const;
   nlohmann::json read_reply(const std::string& doing);
 
   std::uint32_t domid_;

@@ -1,6 +1,7 @@
 #include "libspecrep/xen/recover.h"
 
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include "libspecrep/error.h"
@@ -91,7 +92,7 @@ std::string recover_guest(std::uint32_t domid, std::chrono::milliseconds freeze_
   if (has_device_model(domain.kind) && (suspended(state) || !state.shut_down)) {
     try {
       if (resume_device_model(domid)) append(done, "device model resumed");
-    } catch (const Error& error) {
+    } catch (const std::exception& error) {
       device_model_error = error.what();
     }
   }

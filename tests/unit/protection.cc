@@ -39,7 +39,7 @@ BOOST_AUTO_TEST_CASE(first_copy_brings_every_page_that_exists) {
 }
 
 #ifndef SPECREP_SANITIZED  // whose allocators do not say how much is in use
-// As many as end in 24 hours at 200 ms each. t/many_epochs is the same on Xen, with fewer.
+// As many as end in 24 hours at 200 ms each. t/day_of_epochs is the same on Xen.
 BOOST_AUTO_TEST_CASE(a_day_of_epochs_takes_no_more_memory) {
   constexpr Epoch kBegin = 43'200, kEnd = 432'000;
   constexpr std::size_t kGrowthBytesMax = 16 << 10;

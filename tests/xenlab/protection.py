@@ -65,7 +65,7 @@ class Protection:
     def stderr(self):
         return self._err.read_text()
 
-    def wait_for(self, predicate, timeout, what):
+    def wait_for(self, predicate, timeout, what, poll_s=POLL_S):
         """As Lab.wait_for(), and fails at once when protection ends."""
         deadline_s = time.monotonic() + timeout
         while True:
@@ -75,7 +75,7 @@ class Protection:
                 return result
             assert not ended, f"ended while a test waited for {what}: {self.events('ended')}\n{self.stderr()}"
             assert time.monotonic() < deadline_s, f"waited {timeout} s in vain for {what}\n{self.stderr()}"
-            time.sleep(POLL_S)
+            time.sleep(poll_s)
 
     def wait_until_protected(self, timeout=PROTECTED_TIMEOUT_S):
         self.wait_for(lambda: self.events("protected"), timeout, "the first commit")
@@ -87,8 +87,8 @@ class Protection:
         assert len(entries) == 1, entries
         return entries[0]["status"]
 
-    def wait_for_commit(self, epoch, timeout=PROTECTED_TIMEOUT_S):
-        self.wait_for(lambda: self.status()["committed_epoch"] >= epoch, timeout, f"commit {epoch}")
+    def wait_for_commit(self, epoch, timeout=PROTECTED_TIMEOUT_S, poll_s=POLL_S):
+        self.wait_for(lambda: self.status()["committed_epoch"] >= epoch, timeout, f"commit {epoch}", poll_s)
 
     def end(self, timeout=END_TIMEOUT_S):
         """Waits for its end."""

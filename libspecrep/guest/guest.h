@@ -82,7 +82,8 @@ class Guest {
 
   // Pages whose content is not the guest's: those that the restoring side rewrites itself (console
   // and xenstore rings, I/O request pages) and those of the hypervisor's that the guest sees (its
-  // grant table); ascending. They are left out when memory is compared.
+  // grant table, and what Xen calls shared_info); ascending. They are left out when memory is
+  // compared.
   virtual std::vector<Gfn> special_pages() = 0;
 
   // Stops the guest: when it returns no vCPU and no device model touches the guest's memory.

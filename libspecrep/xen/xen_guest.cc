@@ -269,6 +269,10 @@ std::vector<Gfn> XenGuest::special_pages() {
   for (const Gfn gfn : grants_.frames()) {
     if (gfn < gfn_count_) pages.push_back(gfn);
   }
+  xc_domaininfo_t info;
+  if (xc_domain_getinfolist(xc_.get(), domain_.domid, 1, &info) == 1 &&
+      info.domain == domain_.domid && info.shared_info_frame < gfn_count_)
+    pages.push_back(info.shared_info_frame);
   std::sort(pages.begin(), pages.end());
   return pages;
 }

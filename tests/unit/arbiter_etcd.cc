@@ -24,10 +24,11 @@
 #include <thread>
 #include <utility>
 
+#include "arbiter_test.h"
+#include "folder.h"
+#include "ipv6.h"
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
-#include "arbiter_test.h"
-#include "ipv6.h"
 
 namespace specrep {
 namespace {
@@ -101,19 +102,6 @@ std::string http(std::uint16_t port) { return "http://127.0.0.1:" + std::to_stri
 std::unique_ptr<Arbiter> arbiter_at(const std::string& urls, Duration timeout = kPatience) {
   return make_arbiter("etcd:" + urls, timeout);
 }
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "specrep-etcd-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
 
 // Whether it answers; not before it knows its leader.
 bool answers(const std::string& url) {

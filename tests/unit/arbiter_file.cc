@@ -18,9 +18,10 @@
 #include <thread>
 #include <utility>
 
+#include "arbiter_test.h"
+#include "folder.h"
 #include "libspecrep/arbiter/arbiter.h"
 #include "libspecrep/error.h"
-#include "arbiter_test.h"
 
 namespace {
 // Called before each fsync of this process, of the arbiter's as of any other's.
@@ -42,17 +43,8 @@ namespace fs = std::filesystem;
 
 constexpr auto kPatience = 20s;
 
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "specrep-arbiter-XXXXXX").string();
-    BOOST_REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() {
-    before_fsync = nullptr;
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
+struct Storage : Folder {
+  ~Storage() { before_fsync = nullptr; }
 
   std::unique_ptr<Arbiter> arbiter(Duration timeout = kPatience) const {
     return make_arbiter("file:" + path.string(), timeout);
@@ -74,8 +66,6 @@ struct Folder {
                   [](const fs::path& p) { return p.string().find(".new.") != std::string::npos; });
     return found;
   }
-
-  fs::path path;
 };
 
 enum Outcome { kGranted = 10, kRefused, kFailed, kDied };
@@ -146,7 +136,7 @@ void before_next_fsync(const std::function<void()>& what) {
 }
 
 // Two hosts claim at once. `prepare` runs in each.
-void race(const Folder& folder, int rounds, const std::function<void()>& prepare) {
+void race(const Storage& folder, int rounds, const std::function<void()>& prepare) {
   const auto arbiter = folder.arbiter();
   int first_wins = 0;
   for (int round = 0; round < rounds; ++round) {
@@ -185,7 +175,7 @@ void race(const Folder& folder, int rounds, const std::function<void()>& prepare
 BOOST_AUTO_TEST_SUITE(arbiter_file)
 
 BOOST_AUTO_TEST_CASE(generations_grow) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   std::uint64_t last = 0;
   for (int i = 0; i < 20; ++i) {
@@ -200,7 +190,7 @@ BOOST_AUTO_TEST_CASE(generations_grow) {
 }
 
 BOOST_AUTO_TEST_CASE(one_is_granted_again_and_again_and_the_other_never) {
-  const Folder folder;
+  const Storage folder;
   const auto primary = folder.arbiter(), backup = folder.arbiter();
   const auto generation = primary->open(kGuest, "primary");
   for (int i = 0; i < 5; ++i) {
@@ -212,7 +202,7 @@ BOOST_AUTO_TEST_CASE(one_is_granted_again_and_again_and_the_other_never) {
 }
 
 BOOST_AUTO_TEST_CASE(an_older_generation_is_refused) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto old = arbiter->open(kGuest, "primary");
   BOOST_TEST(arbiter->claim(kGuest, old, "primary"));
@@ -223,7 +213,7 @@ BOOST_AUTO_TEST_CASE(an_older_generation_is_refused) {
 }
 
 BOOST_AUTO_TEST_CASE(guests_have_nothing_to_do_with_each_other) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const std::string other = "6c3f2b9a-0d1e-4f5a-8b7c-112233445567";
   const auto one = arbiter->open(kGuest, "primary"), two = arbiter->open(other, "primary");
@@ -232,7 +222,7 @@ BOOST_AUTO_TEST_CASE(guests_have_nothing_to_do_with_each_other) {
 }
 
 BOOST_AUTO_TEST_CASE(who_was_not_granted_the_guest_opens_no_generation) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   BOOST_TEST(arbiter->claim(kGuest, generation, "backup"));
@@ -242,7 +232,7 @@ BOOST_AUTO_TEST_CASE(who_was_not_granted_the_guest_opens_no_generation) {
 }
 
 BOOST_AUTO_TEST_CASE(a_generation_that_the_folder_does_not_know_is_an_error) {
-  const Folder folder, not_mounted;
+  const Storage folder, not_mounted;
   const auto generation = folder.arbiter()->open(kGuest, "primary");
   BOOST_CHECK_EXCEPTION((void)folder.arbiter()->claim(kGuest, generation + 1, "primary"), Error,
                         is_helpful);
@@ -251,13 +241,13 @@ BOOST_AUTO_TEST_CASE(a_generation_that_the_folder_does_not_know_is_an_error) {
 }
 
 BOOST_AUTO_TEST_CASE(of_two_hosts_at_once_one_is_granted) {
-  const Folder folder;
+  const Storage folder;
   race(folder, 100, [] {});
 }
 
 // As with an NFS mount whose locks stay on the host.
 BOOST_AUTO_TEST_CASE(of_two_hosts_at_once_one_is_granted_also_without_locks) {
-  const Folder folder;
+  const Storage folder;
   race(folder, 50, [&] {
     before_fsync = [&folder] {
       for (const auto& entry : fs::directory_iterator(folder.path))
@@ -269,7 +259,7 @@ BOOST_AUTO_TEST_CASE(of_two_hosts_at_once_one_is_granted_also_without_locks) {
 }
 
 BOOST_AUTO_TEST_CASE(of_two_threads_at_once_one_is_granted) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   for (int round = 0; round < 20; ++round) {
     const std::string uuid = kGuest.substr(0, 33) + std::to_string(100 + round);
@@ -285,7 +275,7 @@ BOOST_AUTO_TEST_CASE(of_two_threads_at_once_one_is_granted) {
 
 // A host stands still in its claim until its lock is gone, and the other goes on alone.
 BOOST_AUTO_TEST_CASE(a_claim_that_was_overtaken_is_refused) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   WaitingHost other([&] { return folder.arbiter()->claim(kGuest, generation, "backup"); });
@@ -299,7 +289,7 @@ BOOST_AUTO_TEST_CASE(a_claim_that_was_overtaken_is_refused) {
 
 // The same, but the other did so much that the number of the claim's file has become free again.
 BOOST_AUTO_TEST_CASE(a_claim_that_was_overtaken_by_far_is_no_grant) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   WaitingHost other([&] {
@@ -320,7 +310,7 @@ BOOST_AUTO_TEST_CASE(a_claim_that_was_overtaken_by_far_is_no_grant) {
 
 // As before, but the records were removed by the operator meanwhile.
 BOOST_AUTO_TEST_CASE(a_claim_whose_record_was_removed_is_no_grant) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   before_next_fsync([&] { fs::remove(folder.records_in_place().at(0)); });
@@ -328,7 +318,7 @@ BOOST_AUTO_TEST_CASE(a_claim_whose_record_was_removed_is_no_grant) {
 }
 
 BOOST_AUTO_TEST_CASE(a_claim_whose_record_was_removed_and_made_anew_is_no_grant) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   WaitingHost other([&] { return folder.arbiter()->open(kGuest, "backup") > generation; });
@@ -343,7 +333,7 @@ BOOST_AUTO_TEST_CASE(a_claim_whose_record_was_removed_and_made_anew_is_no_grant)
 
 BOOST_AUTO_TEST_CASE(a_host_that_dies_in_its_claim_leaves_one_winner_at_most) {
   for (int step = 1; step <= 2; ++step) {
-    const Folder folder;
+    const Storage folder;
     const auto generation = folder.arbiter()->open(kGuest, "primary");
     const pid_t dying = start_host([&] {
       before_fsync = [&, left = step]() mutable {
@@ -359,7 +349,7 @@ BOOST_AUTO_TEST_CASE(a_host_that_dies_in_its_claim_leaves_one_winner_at_most) {
 }
 
 BOOST_AUTO_TEST_CASE(storage_that_hangs_is_an_error_in_time) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter(200ms);
   const auto generation = folder.arbiter()->open(kGuest, "primary");
   static std::atomic<bool> hangs;
@@ -379,7 +369,7 @@ BOOST_AUTO_TEST_CASE(storage_that_hangs_is_an_error_in_time) {
 }
 
 BOOST_AUTO_TEST_CASE(a_lock_that_another_process_holds_is_an_error_in_time) {
-  const Folder folder;
+  const Storage folder;
   const auto generation = folder.arbiter()->open(kGuest, "primary");
   int ready[2];
   BOOST_REQUIRE(pipe(ready) == 0);
@@ -409,7 +399,7 @@ BOOST_AUTO_TEST_CASE(a_lock_that_another_process_holds_is_an_error_in_time) {
 }
 
 BOOST_AUTO_TEST_CASE(a_damaged_record_is_an_error_and_no_grant) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   const auto generation = arbiter->open(kGuest, "primary");
   const auto record = folder.records_in_place().at(0);
@@ -456,7 +446,7 @@ BOOST_AUTO_TEST_CASE(a_damaged_record_is_an_error_and_no_grant) {
 }
 
 BOOST_AUTO_TEST_CASE(the_last_generation_is_not_followed_by_zero) {
-  const Folder folder;
+  const Storage folder;
   const auto last = std::numeric_limits<std::uint64_t>::max();
   std::ofstream(folder.file("1")) << R"({"generation":)" << last << R"(,"holder":""})";
   BOOST_CHECK_EXCEPTION(folder.arbiter()->open(kGuest, "primary"), Error, is_helpful);
@@ -464,14 +454,14 @@ BOOST_AUTO_TEST_CASE(the_last_generation_is_not_followed_by_zero) {
 }
 
 BOOST_AUTO_TEST_CASE(a_missing_folder_is_an_error) {
-  Folder folder;
+  Storage folder;
   fs::remove_all(folder.path);
   BOOST_CHECK_EXCEPTION(folder.arbiter()->open(kGuest, "primary"), Error, is_helpful);
   BOOST_CHECK_EXCEPTION((void)folder.arbiter()->claim(kGuest, 1, "primary"), Error, is_helpful);
 }
 
 BOOST_AUTO_TEST_CASE(bad_names_are_errors) {
-  const Folder folder;
+  const Storage folder;
   const auto arbiter = folder.arbiter();
   for (const std::string uuid :
        {"", "guest", "../../../../../../../../etc/passwd..", "6c3f2b9a-0d1e-4f5a-8b7c-11223344556",

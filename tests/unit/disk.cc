@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "folder.h"
 #include "libspecrep/disk/backing.h"
 #include "libspecrep/disk/intent_bitmap.h"
 #include "libspecrep/disk/range_lock.h"
@@ -28,16 +29,6 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMib = 1 << 20;
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "specrep-disk-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  fs::path path;
-};
 
 // A disk with a cache that a power cut empties.
 class Disk final : public Backing {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <future>
 
+#include "folder.h"
 #include "libspecrep/disk/administration.h"
 #include "libspecrep/disk/backing.h"
 #include "libspecrep/disk/control_server.h"
@@ -22,8 +23,6 @@ constexpr std::uint64_t kMib = 1 << 20;
 
 struct Host {
   Host() {
-    std::string name = (fs::temp_directory_path() / "specrep-admin-XXXXXX").string();
-    folder = mkdtemp(name.data());
     setenv("SPECREP_DISK_STATE", (folder / "state").c_str(), 1);
     setenv("SPECREP_DISK_RUN", (folder / "run").c_str(), 1);
     disk = folder / "disk";
@@ -32,7 +31,6 @@ struct Host {
   ~Host() {
     unsetenv("SPECREP_DISK_STATE");
     unsetenv("SPECREP_DISK_RUN");
-    fs::remove_all(folder);
   }
   void resize(std::uint64_t bytes) const {
     std::ofstream(disk) << "";
@@ -48,7 +46,7 @@ struct Host {
   }
   Record kept() const { return load_record(Places(disk)).value(); }
 
-  fs::path folder;
+  Folder folder;
   std::string disk;
 };
 

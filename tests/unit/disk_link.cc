@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "folder.h"
 #include "libspecrep/disk/administration.h"
 #include "libspecrep/disk/disk_link.h"
 #include "libspecrep/disk/link_copies.h"
@@ -25,19 +26,17 @@ constexpr std::uint64_t kDiskBytes = 6 * kMib + 4096;
 // One host: a disk, and where it notes what it knows of it. Both hosts of a test are in one
 // process, so each is entered before it looks at its folder.
 struct Host {
-  explicit Host(const std::string& name) {
-    std::string made = (fs::temp_directory_path() / ("specrep-" + name + "-XXXXXX")).string();
-    folder = mkdtemp(made.data());
+  Host() {
     disk = folder / "disk";
     std::ofstream(disk) << "";
     fs::resize_file(disk, kDiskBytes);
   }
-  ~Host() { fs::remove_all(folder); }
   std::string content() const {
     std::ifstream file(disk, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  fs::path folder, disk;
+  Folder folder;
+  fs::path disk;
 };
 
 // The primary's copy as its server keeps it; its record is made by hand, since the path that both
@@ -94,7 +93,7 @@ struct Pair {
   }
   std::optional<Record> kept() const { return load_record(Places(there.disk)); }
 
-  Host here{"here"}, there{"there"};
+  Host here, there;
   Record record;
   wire::PreSharedKey key{};
 };
@@ -215,12 +214,12 @@ BOOST_AUTO_TEST_CASE(a_copy_that_was_not_complete_is_not_activated_and_is_comple
 // What is left of the backup's host when its power goes at this moment, put back in its place.
 class Crash {
  public:
-  explicit Crash(const Host& host) : host_(host), saved_("crashed") {
-    fs::copy(host.folder, saved_.folder, fs::copy_options::recursive | overwrite);
+  explicit Crash(const Host& host) : host_(host) {
+    fs::copy(host.folder.path, saved_.folder.path, fs::copy_options::recursive | overwrite);
   }
   void restore() {
-    fs::remove_all(host_.folder);
-    fs::copy(saved_.folder, host_.folder, fs::copy_options::recursive | overwrite);
+    fs::remove_all(host_.folder.path);
+    fs::copy(saved_.folder.path, host_.folder.path, fs::copy_options::recursive | overwrite);
   }
 
  private:
@@ -289,8 +288,8 @@ BOOST_AUTO_TEST_CASE(a_copy_that_was_open_when_its_host_went_down_is_not_promote
 }
 
 BOOST_AUTO_TEST_CASE(a_journal_ends_where_a_write_is_not_whole) {
-  Host host("journal");
-  setenv("SPECREP_DISK_STATE", host.folder.c_str(), 1);
+  Host host;
+  setenv("SPECREP_DISK_STATE", host.folder.path.c_str(), 1);
   const Places places(host.disk);
   const auto write = [](std::uint64_t number, char value) {
     return Write{number, {number * 100, 100}, std::vector<std::byte>(100, std::byte(value))};
@@ -323,8 +322,8 @@ BOOST_AUTO_TEST_CASE(a_journal_ends_where_a_write_is_not_whole) {
 }
 
 BOOST_AUTO_TEST_CASE(a_journal_takes_no_more_room_than_what_is_not_on_the_disk) {
-  Host host("journal");
-  setenv("SPECREP_DISK_STATE", host.folder.c_str(), 1);
+  Host host;
+  setenv("SPECREP_DISK_STATE", host.folder.path.c_str(), 1);
   const Places places(host.disk);
   Journal journal(places);
   std::uint64_t number = 0;
@@ -336,7 +335,7 @@ BOOST_AUTO_TEST_CASE(a_journal_takes_no_more_room_than_what_is_not_on_the_disk) 
   const auto bytes = fs::file_size(places.journal + ".0") + fs::file_size(places.journal + ".1");
   BOOST_TEST(bytes <= 140 * kMib);
   // Both files have writes that are not forgotten, or have been.
-  Host other("replayed");
+  Host other;
   BOOST_TEST(Journal::replay(places, *open_backing(other.disk)) >= 10u);
   unsetenv("SPECREP_DISK_STATE");
 }

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "folder.h"
 #include "libspecrep/disk/control_client.h"
 #include "libspecrep/disk/control_server.h"
 #include "libspecrep/disk/link_copies.h"
@@ -25,10 +26,8 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMib = 1 << 20;
 constexpr std::uint64_t kDiskBytes = 4 * kMib;
 
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "specrep-served-XXXXXX").string();
-    path = mkdtemp(name.data());
+struct TwoDisks : Folder {
+  TwoDisks() {
     setenv("SPECREP_DISK_STATE", (path / "state").c_str(), 1);
     setenv("SPECREP_DISK_RUN", (path / "run").c_str(), 1);
     for (const char* name : {"here", "there"}) {
@@ -38,13 +37,10 @@ struct Folder {
     fs::create_directories(path / "state");
     fs::create_directories(path / "run");
   }
-  ~Folder() {
+  ~TwoDisks() {
     unsetenv("SPECREP_DISK_STATE");
     unsetenv("SPECREP_DISK_RUN");
-    fs::remove_all(path);
   }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  fs::path path;
 };
 
 std::string content(const std::string& path) {
@@ -82,7 +78,7 @@ struct Served {
     source.write(offset, std::vector<std::byte>(bytes, static_cast<std::byte>(value)), false);
   }
 
-  Folder folder;
+  TwoDisks folder;
   std::unique_ptr<Backing> backing;
   IntentBitmap bitmap;
   Source source;
@@ -248,7 +244,7 @@ struct Nbdkit {
 };
 
 BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
-  Folder folder;
+  TwoDisks folder;
   const std::string disk = folder / "here";
   {
     Nbdkit nbdkit(disk);
@@ -272,7 +268,7 @@ BOOST_AUTO_TEST_CASE(nbdkit_serves_a_disk_and_a_killed_one_leaves_its_marks) {
 }
 
 BOOST_AUTO_TEST_CASE(a_server_of_a_disk_that_a_backup_followed_goes_on_by_itself) {
-  Folder folder;
+  TwoDisks folder;
   const Places places(folder / "here");
   const auto serve_once = [&] {
     Nbdkit nbdkit(folder / "here");
@@ -297,7 +293,7 @@ BOOST_AUTO_TEST_CASE(a_server_of_a_disk_that_a_backup_followed_goes_on_by_itself
 // Else it would answer what it was asked with errors.
 BOOST_AUTO_TEST_CASE(a_server_whose_supervisor_is_killed_is_killed_too) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
-  Folder folder;
+  TwoDisks folder;
   int pids[2];
   BOOST_REQUIRE(pipe(pids) == 0);
   const pid_t supervisor = fork();
@@ -320,7 +316,7 @@ BOOST_AUTO_TEST_CASE(a_server_whose_supervisor_is_killed_is_killed_too) {
 }
 
 BOOST_AUTO_TEST_CASE(a_guest_sees_the_sectors_of_its_disk) {
-  Folder folder;
+  TwoDisks folder;
   const std::string disk = folder / "here", said = folder / "said";
   BOOST_TEST(sector_bytes(disk) == 512u);
   BOOST_CHECK_THROW(sector_bytes(folder / "none"), Error);
@@ -333,7 +329,7 @@ BOOST_AUTO_TEST_CASE(a_guest_sees_the_sectors_of_its_disk) {
 }
 
 BOOST_AUTO_TEST_CASE(a_copy_is_not_served) {
-  Folder folder;
+  TwoDisks folder;
   const std::string disk = folder / "here";
   for (const auto role : {Record::Role::kCopy, Record::Role::kSyncing}) {
     Record record;

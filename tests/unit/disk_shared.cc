@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "folder.h"
 #include "libspecrep/disk/shared_storage.h"
 #include "libspecrep/error.h"
 
@@ -11,24 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Folder {
-  Folder() {
-    std::string made = (fs::temp_directory_path() / "specrep-shared-XXXXXX").string();
-    path = mkdtemp(made.data());
-  }
-  ~Folder() { fs::remove_all(path); }
+struct Devices : Folder {
   void put(const fs::path& file, const std::string& line) const {
     fs::create_directories((path / file).parent_path());
     std::ofstream(path / file) << line << "\n";
   }
   std::string name(const fs::path& device) const { return worldwide_name(path / device); }
-  fs::path path;
 };
 
 BOOST_AUTO_TEST_SUITE(disk_shared)
 
 BOOST_AUTO_TEST_CASE(a_file_that_both_reach_is_recognized_also_by_another_path) {
-  const Folder folder;
+  const Devices folder;
   folder.put("disk", "");
   fs::create_symlink(folder.path / "disk", folder.path / "link");
   const std::string disk = folder.path / "disk", link = folder.path / "link";
@@ -44,7 +39,7 @@ BOOST_AUTO_TEST_CASE(a_file_that_both_reach_is_recognized_also_by_another_path) 
 }
 
 BOOST_AUTO_TEST_CASE(other_files_are_not) {
-  const Folder here, there;
+  const Devices here, there;
   here.put("disk", "");
   here.put("other", "");
   there.put("disk", "");
@@ -55,7 +50,7 @@ BOOST_AUTO_TEST_CASE(other_files_are_not) {
 }
 
 BOOST_AUTO_TEST_CASE(a_mark_does_not_lead_anywhere_else) {
-  const Folder folder;
+  const Devices folder;
   folder.put("disk", "");
   folder.put("other", "");
   for (const char* mark : {"file /../other", "file ", "file 0123456789abcdef0123456789abcde/"})
@@ -65,7 +60,7 @@ BOOST_AUTO_TEST_CASE(a_mark_does_not_lead_anywhere_else) {
 }
 
 BOOST_AUTO_TEST_CASE(devices_are_called_by_their_worldwide_names) {
-  const Folder sys;
+  const Devices sys;
   sys.put("sda/device/wwid", "naa.600140512345678");
   sys.put("sda/sda1/partition", "1");
   sys.put("sda/sda1/start", "2048");
@@ -80,7 +75,7 @@ BOOST_AUTO_TEST_CASE(devices_are_called_by_their_worldwide_names) {
 
 // Hosts made of one image have volumes with the same uuids on disks of their own.
 BOOST_AUTO_TEST_CASE(mapped_devices_are_called_by_what_they_lie_on_too) {
-  const Folder sys;
+  const Devices sys;
   for (const char* path : {"sda", "sdb"}) sys.put(fs::path(path) / "device/wwid", "naa.1");
   sys.put("sdc/device/wwid", "naa.2");
   sys.put("vda/serial", "");

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "folder.h"
 #include "libspecrep/hex.h"
 #include "libspecrep/pool/certificates.h"
 #include "libspecrep/pool/config.h"
@@ -47,9 +48,6 @@ struct Ran {
 // Two hosts, a folder each.
 struct Hosts {
   Hosts() {
-    std::string name = std::filesystem::temp_directory_path() / "specrep-pool-XXXXXX";
-    BOOST_REQUIRE(mkdtemp(name.data()));
-    folder = name;
     std::filesystem::create_directories(folder / "xen1");
     std::filesystem::create_directories(folder / "xen2");
     // Called as: ssh -- HOST specrep-pool admit
@@ -62,7 +60,6 @@ struct Hosts {
                                   (folder / "asked-").string() + "$1\necho '{\"generation\":1}'\n");
     std::filesystem::permissions(folder / "connect", std::filesystem::perms::owner_all);
   }
-  ~Hosts() { std::filesystem::remove_all(folder); }
 
   std::string command(const std::string& host) const {
     const std::string own = folder / host;
@@ -94,7 +91,7 @@ struct Hosts {
     return parse_config(load_text(folder / host / "pool.conf"));
   }
 
-  std::filesystem::path folder;
+  specrep::Folder folder;
 };
 
 // Answers every question on the socket of a host's agent with the same object.

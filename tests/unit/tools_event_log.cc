@@ -4,22 +4,15 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "folder.h"
 #include "libspecrep/error.h"
 #include "tools/event_log.h"
 
 namespace {
 
 using namespace specrep::tools;
+using specrep::Folder;
 namespace fs = std::filesystem;
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "specrep-events-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path); }
-  fs::path path;
-};
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include "folder.h"
 #include "tools/event_log.h"
 #include "tools/exporter/metrics.h"
 
@@ -158,8 +159,8 @@ BOOST_AUTO_TEST_CASE(all_that_the_dashboard_asks_for_is_exported) {
 }
 
 BOOST_AUTO_TEST_CASE(events_are_counted_once_across_a_rotation) {
-  std::string name = (fs::temp_directory_path() / "specrep-events-XXXXXX").string();
-  const fs::path folder = mkdtemp(name.data());
+  const specrep::Folder made;
+  const fs::path& folder = made.path;
   const fs::path log = event_log_path("web1", folder);
   EventCounter counter(folder);
   BOOST_TEST(counter.update().empty());

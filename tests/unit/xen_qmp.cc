@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 
+#include "folder.h"
 #include "libspecrep/error.h"
 
 namespace specrep::xen {
@@ -26,13 +27,10 @@ constexpr std::uint32_t kDomid = 7;
 class Speaker {
  public:
   explicit Speaker(std::string says) : says_(std::move(says)) {
-    char name[] = "/tmp/specrep-qmp-XXXXXX";
-    BOOST_REQUIRE(mkdtemp(name));
-    folder_ = name;
     listening_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    (folder_ + "/qmp-libxl-" + std::to_string(kDomid)).copy(address.sun_path, 100);
+    (folder() + "/qmp-libxl-" + std::to_string(kDomid)).copy(address.sun_path, 100);
     BOOST_REQUIRE(!bind(listening_, reinterpret_cast<const sockaddr*>(&address), sizeof address));
     BOOST_REQUIRE(!listen(listening_, 1));
     thread_ = std::thread([this] { speak(); });
@@ -42,10 +40,9 @@ class Speaker {
     shutdown(listening_, SHUT_RDWR);
     thread_.join();
     close(listening_);
-    std::filesystem::remove_all(folder_);
   }
 
-  const std::string& folder() const { return folder_; }
+  std::string folder() const { return folder_.path; }
 
  private:
   void speak() const {
@@ -58,7 +55,8 @@ class Speaker {
     close(fd);
   }
 
-  std::string says_, folder_;
+  const Folder folder_;
+  std::string says_;
   int listening_ = -1;
   std::thread thread_;
 };

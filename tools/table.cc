@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "tools/printable.h"
+
 namespace specrep::tools {
 
 namespace {
@@ -44,10 +46,11 @@ std::vector<std::string> wrap(const std::string& text, std::size_t width) {
 
 void Table::add(std::vector<std::string> cells) {
   assert(cells.size() == columns_.size());
+  std::ranges::transform(cells, cells.begin(), printable);
   rows_.push_back({std::move(cells), {}});
 }
 
-void Table::note(const std::string& text) { rows_.back().notes.push_back(text); }
+void Table::note(const std::string& text) { rows_.back().notes.push_back(printable(text)); }
 
 std::string Table::text() const {
   std::vector<std::size_t> widths;

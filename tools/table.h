@@ -23,7 +23,7 @@ class Table {
   };
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
-  // As many cells as columns.
+  // As many cells as columns. Cells and notes are made printable.
   void add(std::vector<std::string> cells);
   // Text under the last row, in its last column.
   void note(const std::string& text);

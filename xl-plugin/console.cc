@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <iostream>
 
+#include "tools/printable.h"
+
 namespace specrep::xl {
+
+using tools::printable;
 
 Console::Console(std::string command, bool json)
     : command_(std::move(command)),
@@ -14,11 +18,12 @@ Console::Console(std::string command, bool json)
 
 void Console::say(const std::string& text) {
   progress_.interrupt();
-  if (!json_) std::cout << text << std::endl;
+  if (!json_) std::cout << printable(text) << std::endl;
 }
 
 void Console::event(const nlohmann::json& event) {
-  if (json_) std::cout << event.dump() << std::endl;
+  using nlohmann::json;
+  if (json_) std::cout << event.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
 }
 
 void Console::copy_progress(const CopyProgress::Sample& sample) {
@@ -33,13 +38,13 @@ void Console::error(const std::string& text, const std::string& advice) { print(
 
 void Console::relay(const std::string& from, const std::string& line) {
   progress_.interrupt();
-  std::cerr << from << ": " << line << std::endl;
+  std::cerr << printable(from + ": " + line) << std::endl;
 }
 
 void Console::print(const std::string& label, const std::string& text, const std::string& advice) {
   progress_.interrupt();
-  std::cerr << "xl " << command_ << ": " << label << text << "\n";
-  if (!advice.empty()) std::cerr << "  " << advice << "\n";
+  std::cerr << "xl " << command_ << ": " << label << printable(text) << "\n";
+  if (!advice.empty()) std::cerr << "  " << printable(advice) << "\n";
   std::cerr << std::flush;
 }
 

@@ -11,7 +11,7 @@
 namespace specrep::xl {
 
 // Everything that a command tells the operator: what happens goes to stdout, or with --json nothing
-// but JSON lines; progress, warnings and errors go to stderr.
+// but JSON lines; progress, warnings and errors go to stderr. Each text is one line, and printable.
 class Console {
  public:
   // command: "remus-spec", as it stands in front of warnings and errors.

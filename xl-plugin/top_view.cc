@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "tools/json_fields.h"
+#include "tools/printable.h"
 
 namespace specrep::xl {
 
@@ -16,18 +17,12 @@ namespace {
 using nlohmann::json;
 using Look = TopSpan::Look;
 using tools::number_of;
+using tools::printable_ascii;
 
 constexpr std::size_t kEventColumnMin = 36;
 
-// Text of others: whatever a terminal would not print as one character is not printed.
-std::string printable(std::string text) {
-  for (char& c : text)
-    if (c < ' ' || c > '~') c = '?';
-  return text;
-}
-
 std::string text_of(const json& object, const char* key) {
-  return printable(tools::text_of(object, key));
+  return printable_ascii(tools::text_of(object, key));
 }
 
 const json& child(const json& object, const char* key) {
@@ -224,7 +219,7 @@ std::vector<TopLine> top_view(const json& entries, const Trends& trends,
   gmtime_r(&now, &utc);
   std::strftime(clock, sizeof clock, "%H:%M:%S UTC", &utc);
   std::vector<TopLine> lines;
-  lines.push_back({{printable(options.host), Look::kStrong},
+  lines.push_back({{printable_ascii(options.host), Look::kStrong},
                    {"  " + std::string(clock) + "  " + std::to_string(safe) + " of " +
                     plural(primaries.size(), "guest protected, ", "guests protected, ") +
                     plural(backups.size(), "copy kept", "copies kept")},

@@ -11,6 +11,8 @@
 #include <csignal>
 #include <cstring>
 
+#include "tools/printable.h"
+
 namespace specrep::tools {
 
 namespace {
@@ -88,7 +90,8 @@ json exchange(int fd, const json& question, Duration timeout, const std::string&
   const json parsed = json::parse(answer, nullptr, false);
   if (!parsed.is_object()) throw Error(whom + " gave an answer that makes no sense");
   if (parsed.contains("error"))
-    throw Error(whom + ": " + parsed.value("error", ""), parsed.value("advice", ""));
+    throw Error(whom + ": " + printable(parsed.value("error", "")),
+                printable(parsed.value("advice", "")));
   return parsed;
 }
 

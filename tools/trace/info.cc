@@ -12,6 +12,7 @@
 
 #include "libspecrep/error.h"
 #include "libspecrep/trace/trace.h"
+#include "tools/printable.h"
 #include "tools/table.h"
 #include "tools/trace/commands.h"
 
@@ -224,23 +225,16 @@ std::string utc(std::uint64_t unix_s) {
   return text;
 }
 
-// What comes from the file, on a terminal.
-std::string printable(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
-  return text;
-}
-
 void print(const std::string& path, const Info& info) {
   const auto& header = info.header;
   const Changes& all = info.all;
   Table facts({{"trace"}, {printable(path)}});
-  facts.add({"guest", printable(header.guest_name()) + ", " + kind_name(header) + ", " +
+  facts.add({"guest", header.guest_name() + ", " + kind_name(header) + ", " +
                           std::to_string(header.memory_kib() / 1024) + " MiB"});
-  facts.add({"workload", header.label().empty() ? "-" : printable(header.label())});
-  facts.add({"recorded", utc(header.started_unix_s()) + " by " + printable(header.software()) +
+  facts.add({"workload", header.label().empty() ? "-" : header.label()});
+  facts.add({"recorded", utc(header.started_unix_s()) + " by " + header.software() +
                              (header.virtual_time() ? ", in an emulator's virtual time" : "")});
-  if (!header.note().empty()) facts.add({"note", printable(header.note())});
+  if (!header.note().empty()) facts.add({"note", header.note()});
   facts.add({"length", number(double(info.length_us) / 1e6, " s of guest time, ", 3) +
                            std::to_string(info.epochs) + " whole epochs of " +
                            std::to_string(header.epoch_ms()) + " ms, " +

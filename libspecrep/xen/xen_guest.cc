@@ -286,10 +286,13 @@ bool XenGuest::suspended() {
   return true;
 }
 
-void XenGuest::wait_until_suspended(Duration timeout) {
+bool XenGuest::wait_until_suspended(Duration timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!suspended() && std::chrono::steady_clock::now() < deadline)
+  while (!suspended()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(kSuspendPoll);
+  }
+  return true;
 }
 
 void XenGuest::suspend_cooperative() {
@@ -302,12 +305,10 @@ void XenGuest::suspend_cooperative() {
       throw Error(name() + " does not take the request that waits in control/shutdown", advice);
     std::this_thread::sleep_for(kSuspendPoll);
   }
-  wait_until_suspended(kSuspendAckTimeout);
-  if (suspended()) return;
+  if (wait_until_suspended(kSuspendAckTimeout)) return;
   if (cancel_suspend_request(store_, domain_.domid))
     throw Error(name() + " did not answer the request to suspend within 10 s", advice);
-  wait_until_suspended(kSuspendTimeout);
-  if (!suspended())
+  if (!wait_until_suspended(kSuspendTimeout))
     throw Error(name() + " took the request to suspend but did not within 40 s", advice);
 }
 
@@ -326,9 +327,8 @@ void XenGuest::stop() {
     suspend_cooperative();
   } else if (xc_domain_shutdown(xc_.get(), static_cast<int>(domain_.domid), SHUTDOWN_suspend)) {
     fail(xc_, domain_, errno_text("cannot halt " + name()));
-  } else {
-    wait_until_suspended(kSuspendAckTimeout);
-    if (!suspended()) throw Error(name() + " was halted but its vCPUs did not stop within 10 s");
+  } else if (!wait_until_suspended(kSuspendAckTimeout)) {
+    throw Error(name() + " was halted but its vCPUs did not stop within 10 s");
   }
   stopped_ = true;
   if (!has_device_model()) return;

@@ -58,7 +58,7 @@ class XenGuest final : public guest::Guest {
 
   void read_dirty_log(unsigned operation, PageBitmap& dirty);
   void suspend_cooperative();
-  void wait_until_suspended(Duration timeout);
+  bool wait_until_suspended(Duration timeout);  // false: not in time
   // Whether it stands still; throws Ended when it is gone or has shut down for another reason.
   bool suspended();
   void stop_device_model();

@@ -338,19 +338,26 @@ int follow(const wire::FollowDisk& asked, const std::vector<std::string>& addres
   answer.envelope.mutable_listening()->add_disk_ports(copies->ports().at(0));
   for (const auto& address : addresses) answer.envelope.mutable_listening()->add_addresses(address);
   channel.send(std::move(answer));
-  for (;;) {
-    // Throws when the primary's side goes: the copy is completed the next time.
-    auto message = channel.receive(1s);
+  for (bool followed = false;;) {
+    std::optional<wire::Message> message;
+    try {
+      message = channel.receive(1s);
+    } catch (const Error&) {
+      // The primary's side has gone. Not before it has heard over the disk's link what is on stable
+      // storage here, or the copy is completed the next time.
+      if (followed && channel.closed()) return 0;
+      throw;
+    }
     if (signals.requested()) throw Error("specrep-backup was told to stop");
     if (!message) continue;
-    if (!message->envelope.has_disk_followed())
+    if (!message->envelope.has_disk_followed() || followed)
       throw wire::ProtocolError("unexpected message on the control channel");
     const std::uint64_t mark = message->envelope.disk_followed().mark();
     if (!copies->hold({mark})) throw Error("not all of the disk has come");
     copies->commit({mark});
     copies->settle();
     channel.send(std::move(*message));
-    return 0;
+    followed = true;
   }
 }
 

@@ -19,7 +19,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kPoll = 100ms, kForgetMax = 7000ms;
+// The server takes marks off every few seconds; one of an earlier version does not tell.
+constexpr auto kPoll = 100ms, kForgetMax = 30'000ms;
 constexpr std::uint32_t kHeartbeatMs = 1000, kSilenceMaxMs = 10'000;
 // Of what the copy has not written yet; the sender waits then.
 constexpr std::uint64_t kStagingBytesMax = std::uint64_t{256} << 20;
@@ -29,23 +30,14 @@ void wait_for(disk::ControlClient& server, const std::string& path, SignalFd& si
               Console& console, const std::function<bool(const wire::DiskState&)>& done) {
   for (std::uint64_t all = 0;; std::this_thread::sleep_for(kPoll)) {
     const wire::DiskState state = server.ask();
+    if (done(state)) return;
     if (!state.lost().empty())
       throw Error("the other host does not follow the disk " + path + ": " + state.lost());
     const std::uint64_t left = state.chunks_to_send() * disk::IntentBitmap::kChunkBytes;
     all = std::max(all, left);
     if (all > 0) console.copy_progress({path, all - left, all});
-    if (done(state)) return;
     if (const int signal = signals.take()) throw Interrupted{signal};
   }
-}
-
-// Until the marks have gone off what the other host has on its stable storage by now; what is
-// marked is sent again the next time. A guest that writes makes new ones.
-void wait_until_forgotten(const std::string& path) {
-  disk::ControlClient asker{disk::Places(path)};
-  for (const auto start = std::chrono::steady_clock::now();
-       asker.ask().marked_chunks() > 0 && std::chrono::steady_clock::now() - start < kForgetMax;)
-    std::this_thread::sleep_for(kPoll);
 }
 
 }  // namespace
@@ -97,11 +89,16 @@ int resync(int argc, char** argv) {
     wait_for(server, path, signals, console,
              [&](const wire::DiskState& state) { return state.held() >= mark; });
     far_side.followed(mark);
+    // What is marked would be sent again the next time. A guest that writes makes new marks.
+    const auto until = std::chrono::steady_clock::now() + kForgetMax;
+    wait_for(server, path, signals, console, [&](const wire::DiskState& state) {
+      return state.forgotten() >= mark || !state.lost().empty() ||
+             std::chrono::steady_clock::now() > until;
+    });
   } catch (const Interrupted& interrupted) {
     console.error("interrupted; what is missing on " + host + " is sent the next time");
     return 128 + interrupted.signal;
   }
-  wait_until_forgotten(path);
   console.say(path + " is the same on " + host + ", but for what is being written here");
   return kOk;
 }

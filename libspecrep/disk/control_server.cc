@@ -181,6 +181,7 @@ void ControlServer::fill(wire::DiskState& state, Mirror& mirror) const {
   state.set_chunks_to_send(source_.chunks_to_send());
   state.set_sent_bytes(source_.sent_bytes());
   state.set_held(source_.held_number());
+  state.set_forgotten(source_.forgotten_number());
 }
 
 wire::Message ControlServer::answer(const wire::Envelope& question,

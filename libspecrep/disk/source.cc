@@ -13,6 +13,13 @@ namespace {
 // Of a write that the other side will not get by itself.
 constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
+template <typename Work>
+void for_each_chunk(const Extent& extent, Work work) {
+  const std::uint64_t last = (extent.end() - 1) / IntentBitmap::kChunkBytes;
+  for (std::uint64_t chunk = extent.offset / IntentBitmap::kChunkBytes; chunk <= last; ++chunk)
+    work(chunk);
+}
+
 bool is_zero(std::span<const std::byte> data) {
   return data.empty() || (data[0] == std::byte{0} &&
                           std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
@@ -77,7 +84,11 @@ std::uint64_t Source::send(Write write) {
     Sink* sink = nullptr;
     {
       const std::lock_guard lock(mutex_);
-      if (!sink_) return 0;
+      if (!sink_) {
+        // Whatever the other side had of these chunks.
+        for_each_chunk(write.extent, [this](std::uint64_t chunk) { newest_.erase(chunk); });
+        return 0;
+      }
       sink = sink_;
       part.number = number = ++last_;
       sent_bytes_ += part.data.size();
@@ -89,11 +100,10 @@ std::uint64_t Source::send(Write write) {
 }
 
 void Source::remember(const Extent& extent, std::uint64_t number) {
-  const std::uint64_t last = (extent.end() - 1) / IntentBitmap::kChunkBytes;
-  for (std::uint64_t chunk = extent.offset / IntentBitmap::kChunkBytes; chunk <= last; ++chunk) {
+  for_each_chunk(extent, [&](std::uint64_t chunk) {
     std::uint64_t& newest = newest_[chunk];
     newest = std::max(newest, number);
-  }
+  });
 }
 
 void Source::flush() {
@@ -115,7 +125,8 @@ void Source::attach(Sink& sink, std::uint64_t bytes_per_s) {
     const std::lock_guard lock(mutex_);
     sink_ = &sink;
     ++attached_;
-    last_ = held_ = durable_ = sent_bytes_ = 0;
+    last_ = held_ = durable_ = forgotten_ = sent_bytes_ = 0;
+    newest_.clear();
     failure_ = nullptr;
     to_send_ = bitmap_.marked();
     resyncing_ = true;
@@ -129,8 +140,10 @@ void Source::detach() {
     const std::lock_guard order(order_);
     const std::lock_guard lock(mutex_);
     sink_ = nullptr;
-    // What is written from now on goes nowhere: all that is marked stays so.
-    newest_.clear();
+    // What the other side has on stable storage is forgotten also now, what it has not never.
+    std::erase_if(newest_, [this](const auto& chunk_and_number) {
+      return resyncing_ || chunk_and_number.second > durable_;
+    });
   }
   changed_.notify_all();
   if (resync_.joinable()) resync_.join();
@@ -211,6 +224,11 @@ std::uint64_t Source::held_number() const {
   return held_;
 }
 
+std::uint64_t Source::forgotten_number() const {
+  const std::lock_guard lock(mutex_);
+  return forgotten_;
+}
+
 std::uint64_t Source::chunks_to_send() const {
   const std::lock_guard lock(mutex_);
   return to_send_;
@@ -229,28 +247,33 @@ std::uint64_t Source::sent_bytes() const {
 
 void Source::forget_durable() {
   std::map<std::uint64_t, std::uint64_t> old;
+  std::uint64_t attached = 0, reached = 0;
   {
     const std::lock_guard lock(mutex_);
     // A chunk that still waits to be sent may have been written to in part.
     if (resyncing_) return;
+    attached = attached_;
+    reached = durable_;
     for (const auto& [chunk, number] : newest_)
-      if (number <= durable_) old.emplace(chunk, number);
+      if (number <= reached) old.emplace(chunk, number);
   }
-  if (old.empty()) return;
   // Here, too, or a power cut would leave this copy older than the other in a chunk that nobody
   // sends.
-  backing_.sync();
+  if (!old.empty()) backing_.sync();
   for (const auto& [chunk, number] : old) {
     // Nobody marks it for a write while this looks.
     const RangeLock::Held held(ranges_, bitmap_.extent_of(chunk));
     {
       const std::lock_guard lock(mutex_);
+      if (attached_ != attached) return;  // the numbers are those of another link
       const auto newest = newest_.find(chunk);
       if (newest == newest_.end() || newest->second != number) continue;
       newest_.erase(newest);
     }
     bitmap_.clear(chunk);
   }
+  const std::lock_guard lock(mutex_);
+  if (attached_ == attached) forgotten_ = reached;
 }
 
 }  // namespace specrep::disk

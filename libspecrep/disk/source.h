@@ -85,7 +85,10 @@ class Source {
   std::uint64_t sent_bytes() const;
   // Takes the marks off chunks that the other side has on stable storage. Now and then, not for
   // each write: a chunk that is written all the time would be marked and cleared without end.
+  // After detach(), too.
   void forget_durable();
+  // Up to which write it has done so; 0 after attach().
+  std::uint64_t forgotten_number() const;
 
  private:
   void change(Write write, bool force_unit_access);
@@ -103,8 +106,9 @@ class Source {
   std::condition_variable changed_;
   Sink* sink_ = nullptr;
   std::uint64_t attached_ = 0;  // counts
-  std::uint64_t last_ = 0, held_ = 0, durable_ = 0;
-  std::map<std::uint64_t, std::uint64_t> newest_;  // write to each marked chunk, since attach()
+  std::uint64_t last_ = 0, held_ = 0, durable_ = 0, forgotten_ = 0;
+  // Write to each chunk whose mark can go once it is durable. Of others it is not known.
+  std::map<std::uint64_t, std::uint64_t> newest_;
   std::uint64_t to_send_ = 0, sent_bytes_ = 0;
   bool resyncing_ = false;
   std::exception_ptr failure_;  // of the resync

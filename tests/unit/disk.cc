@@ -7,6 +7,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -51,12 +52,14 @@ class Disk final : public Backing {
                 std::byte{0});
   }
   void sync() override {
+    if (before_sync) before_sync();
     const std::lock_guard lock(mutex_);
     stable = cached;
   }
   const std::string name = "disk";
   std::vector<std::byte> cached, stable;
   std::atomic<bool> fails = false;
+  std::function<void()> before_sync;
 
  private:
   std::mutex mutex_;
@@ -399,6 +402,62 @@ BOOST_AUTO_TEST_CASE(marks_go_when_the_other_side_has_all_on_stable_storage) {
   }
   BOOST_TEST(bitmap.marked() == 0u);
   wire.cut();
+  source.detach();
+}
+
+// Another side, which says nothing by itself.
+class Silent final : public Sink {
+ public:
+  explicit Silent(Source& source) {
+    source.attach(*this);
+    while (!source.in_sync()) std::this_thread::sleep_for(1ms);
+  }
+  void send(Write) override {}
+};
+
+BOOST_AUTO_TEST_CASE(marks_of_what_was_on_stable_storage_go_after_the_end_of_the_link_too) {
+  Folder folder;
+  Disk here(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  Silent there(source);
+  const std::vector<std::byte> data(512, std::byte{1});
+  for (const std::uint64_t chunk : {2, 3, 4}) source.write(chunk * kMib, data, false);
+  source.held(3);
+  source.durable(2);
+  source.detach();
+  source.write(3 * kMib, data, false);
+  source.forget_durable();
+  BOOST_TEST(bitmap.marked() == 2u);
+  BOOST_TEST(bitmap.next_marked(0) == 3u);
+  BOOST_TEST(bitmap.next_marked(4) == 4u);
+}
+
+BOOST_AUTO_TEST_CASE(a_mark_stays_when_the_write_of_an_earlier_link_had_the_same_number) {
+  Folder folder;
+  Disk here(kDiskBytes);
+  IntentBitmap bitmap(folder / "b", kDiskBytes);
+  Source source(here, bitmap);
+  Silent first(source);
+  // As many writes as messages that a chunk takes.
+  constexpr std::uint64_t kMessages = IntentBitmap::kChunkBytes / kWriteBytesMax;
+  for (std::uint64_t i = 0; i < kMessages; ++i)
+    source.write(3 * kMib, std::vector<std::byte>(512, std::byte{1}), false);
+  source.held(kMessages);
+  source.durable(kMessages);
+  std::promise<void> in_sync, go_on;
+  here.before_sync = [&] {
+    in_sync.set_value();
+    go_on.get_future().wait();
+  };
+  auto forgets = std::async(std::launch::async, [&] { source.forget_durable(); });
+  in_sync.get_future().wait();
+  source.detach();
+  Silent second(source);  // is sent the chunk, and may not have it yet
+  BOOST_REQUIRE(source.mark() == kMessages);
+  go_on.set_value();
+  forgets.get();
+  BOOST_TEST(bitmap.marked() == 1u);
   source.detach();
 }
 

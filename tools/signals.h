@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <mutex>
 #include <thread>
 
 #include "libspecrep/wire/link.h"
@@ -43,17 +44,33 @@ class StopSignals {
   // Whether a failover has been asked for since the last call.
   bool take_failover() { return failover_.exchange(false); }
 
-  // The link whose wait() a signal ends from now on; nullptr before the link goes away.
-  void set_link(wire::Link* link) { link_ = link; }
+  // The link whose wait() a signal ends, for as long as this lives. One at a time.
+  class Wakes {
+   public:
+    Wakes(StopSignals& signals, wire::Link& link) : signals_(signals) { signals_.set(&link); }
+    ~Wakes() { signals_.set(nullptr); }
+    Wakes(const Wakes&) = delete;
+    Wakes& operator=(const Wakes&) = delete;
+
+   private:
+    StopSignals& signals_;
+  };
 
   // What a signal does to the link, for other threads that have news for it.
   void wake() {
-    if (auto* link = link_.load()) link->wake();
+    const std::lock_guard lock(mutex_);
+    if (link_) link_->wake();
   }
 
  private:
+  void set(wire::Link* link) {
+    const std::lock_guard lock(mutex_);
+    link_ = link;
+  }
+
   std::atomic<bool> requested_ = false, failover_ = false;
-  std::atomic<wire::Link*> link_ = nullptr;
+  std::mutex mutex_;
+  wire::Link* link_ = nullptr;
 };
 
 }  // namespace specrep::tools

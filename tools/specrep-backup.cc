@@ -76,14 +76,16 @@ void detach(const std::string& guest_name) {
 // The control channel once protection runs: hears "stand down" on a thread of its own.
 class Control {
  public:
-  Control(wire::FdChannel& channel, tools::EventLog& events) : channel_(channel), events_(events) {}
+  Control(std::shared_ptr<wire::FdChannel> channel, tools::EventLog& events)
+      : channel_(std::move(channel)), events_(events) {}
 
-  // Calls on_stand_down when the guardian says so; ends silently when ssh does.
+  // Calls on_stand_down when the guardian says so, also when all else here has gone; ends silently
+  // when ssh does.
   void listen(std::function<void(std::string)> on_stand_down) {
-    std::thread([this, on_stand_down = std::move(on_stand_down)] {
+    std::thread([channel = channel_, on_stand_down = std::move(on_stand_down)] {
       try {
         for (;;) {
-          const auto message = channel_.receive(1h);
+          const auto message = channel->receive(std::chrono::hours(1));
           if (message && message->envelope.has_stand_down())
             on_stand_down(message->envelope.stand_down().reason());
         }
@@ -104,13 +106,13 @@ class Control {
   void send(wire::Message message) {
     const std::lock_guard lock(mutex_);
     try {
-      channel_.send(std::move(message));
+      channel_->send(std::move(message));
     } catch (const Error&) {
     }
   }
 
  private:
-  wire::FdChannel& channel_;
+  std::shared_ptr<wire::FdChannel> channel_;
   tools::EventLog& events_;
   std::mutex mutex_;
 };
@@ -367,7 +369,8 @@ struct Setup {
   std::vector<std::string> addresses;
 };
 
-int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& signals) {
+int protect(const Setup& setup, const std::shared_ptr<wire::FdChannel>& channel,
+            tools::StopSignals& signals) {
   const SteadyClock clock;
   const auto interval = std::chrono::milliseconds(setup.protect.heartbeat_interval_ms());
   const std::string name = setup.survey.guest_name();
@@ -406,19 +409,19 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
       answer.envelope.mutable_listening()->add_disk_ports(port);
     for (const auto& address : setup.addresses)
       answer.envelope.mutable_listening()->add_addresses(address);
-    channel.send(std::move(answer));
+    channel->send(std::move(answer));
   }
   detach(name);
   spdlog::info("keeping a copy of guest {} of {}", name, protection.peer);
   tools::EventLog events(name, "backup");
   events.add({{"event", "started"}, {"peer", protection.peer}});
   Control control(channel, events);
-  auto& stand_down = *new StandDown;  // the control thread may outlive everything here
+  const auto stand_down = std::make_shared<StandDown>();
 
   auto link = listener.accept(interval, kConnectTimeout);
-  signals.set_link(link.get());
-  control.listen([&](std::string reason) {
-    stand_down.set(std::move(reason));
+  auto wakes = std::make_optional<tools::StopSignals::Wakes>(signals, *link);
+  control.listen([stand_down, &signals](std::string reason) {
+    stand_down->set(std::move(reason));
     signals.wake();
   });
 
@@ -438,7 +441,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
   TimePoint last_heard = clock.now();
   try {
     while (!replica.decided()) {
-      if (const auto reason = stand_down.get()) replica.stand_down(*reason);
+      if (const auto reason = stand_down->get()) replica.stand_down(*reason);
       if (signals.requested()) replica.stand_down("specrep-backup was told to stop");
       if (replica.decided()) break;
       const TimePoint next = replica.step();
@@ -471,7 +474,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     events.add({{"event", "discarded"}, {"what", error.what()}});
     throw;
   }
-  signals.set_link(nullptr);
+  wakes.reset();
 
   bool discard = replica.state() == replica::Replica::State::kDiscard;
   std::string why = replica.reason();
@@ -484,7 +487,7 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     registration->update("taking-over", restore.domid().value_or(0), json::object());
     try {
       completed = complete(restore, *copies);
-      if (const auto reason = stand_down.get()) throw Error(*reason);
+      if (const auto reason = stand_down->get()) throw Error(*reason);
       if (signals.requested()) throw Error("specrep-backup was told to stop");
     } catch (const Error& error) {
       discard = true;
@@ -496,8 +499,8 @@ int protect(const Setup& setup, wire::FdChannel& channel, tools::StopSignals& si
     events.add({{"event", "primary-lost"}, {"what", why}});
   }
   if (!discard)
-    discard = !may_take_over(setup.protect, handed_over, arbiter.get(), registered_uuid, stand_down,
-                             signals, control, why);
+    discard = !may_take_over(setup.protect, handed_over, arbiter.get(), registered_uuid,
+                             *stand_down, signals, control, why);
   const auto tell = [&](wire::Outcome::Kind kind) {
     control.send(outcome(kind));
     if (handed_over) link->send(outcome(kind));
@@ -551,34 +554,34 @@ int run(std::vector<std::string> addresses, tools::StopSignals& signals) {
   const int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
   const int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
   dup2(STDERR_FILENO, STDOUT_FILENO);
-  wire::FdChannel channel(in, out);
-  channel.send(wire::hello());
+  const auto channel = std::make_shared<wire::FdChannel>(in, out);
+  channel->send(wire::hello());
   try {
-    wire::negotiate(expect(channel));
+    wire::negotiate(expect(*channel));
     Setup setup;
     setup.addresses = std::move(addresses);
     for (;;) {
-      const wire::Message message = expect(channel);
+      const wire::Message message = expect(*channel);
       if (message.envelope.has_survey_request()) {
         setup.survey = message.envelope.survey_request();
         wire::Message answer;
         answer.envelope.mutable_survey_reply();
         for (auto& finding : xen::answer_survey(setup.survey))
           *answer.envelope.mutable_survey_reply()->add_findings() = std::move(finding);
-        channel.send(std::move(answer));
+        channel->send(std::move(answer));
       } else if (message.envelope.has_protect()) {
         setup.protect = message.envelope.protect();
         return protect(setup, channel, signals);
       } else if (message.envelope.has_follow_disk()) {
-        return follow(message.envelope.follow_disk(), setup.addresses, channel, signals);
+        return follow(message.envelope.follow_disk(), setup.addresses, *channel, signals);
       } else {
         throw wire::ProtocolError("unexpected message on the control channel");
       }
     }
   } catch (const Error& error) {
-    if (channel.closed()) return 0;  // the operator's side went away before anything was changed
+    if (channel->closed()) return 0;  // the operator's side went away before anything was changed
     try {
-      channel.send(wire::failure(error));
+      channel->send(wire::failure(error));
     } catch (const Error&) {
     }
     throw;

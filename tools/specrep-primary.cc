@@ -473,7 +473,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     takes_input = to_backup->peer().features & wire::kFeatureInput;
     link = std::move(to_backup);
   }
-  signals.set_link(link.get());
+  const tools::StopSignals::Wakes wakes(signals, *link);
 
   Output output(config, domain.domid);
   Reporter reporter(clock, registration, domain.domid, output.network(), options.can_hand_over);
@@ -529,7 +529,6 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
     link->send(wire::failure(Error(error.what())));
     ending = {"error", std::string("internal error: ") + error.what(), "", false};
   }
-  signals.set_link(nullptr);
   ending.copy_may_exist = engine && engine->copy_may_exist();
   if (!ending.copy_may_exist) {
     try {

@@ -10,7 +10,9 @@ from common import LabError, run
 
 # A report's name is this, a dot and a pid; several processes may write one.
 REPORTS = "/var/log/specrep-sanitizer"
-OPTIONS = f"export ASAN_OPTIONS=log_path={REPORTS} UBSAN_OPTIONS=log_path={REPORTS}\n"
+# Memory that was freed is used again early. An emulator needs so long to clear that of a disk's messages that a host
+# is silent for seconds.
+OPTIONS = f"export ASAN_OPTIONS=log_path={REPORTS}:quarantine_size_mb=16 UBSAN_OPTIONS=log_path={REPORTS}\n"
 COMPILER = "clang++"
 RUNTIME = "libclang_rt.asan-x86_64.so"
 PLUGIN = "specrep-disk-plugin.so"

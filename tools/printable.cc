@@ -20,6 +20,8 @@ std::string printable(const std::string& text) {
     if (byte == kLatin1 && next >= 0x80 && next < 0xa0) {
       out += '?';
       ++i;
+    } else if (byte == '\n') {
+      out += ' ';
     } else {
       out += byte < ' ' || byte == 0x7f ? '?' : text[i];
     }

@@ -140,7 +140,8 @@ void Source::detach() {
     const std::lock_guard order(order_);
     const std::lock_guard lock(mutex_);
     sink_ = nullptr;
-    // What the other side has on stable storage is forgotten also now, what it has not never.
+    // Of these the other side may not have all, and what comes now it does not get; a chunk that
+    // still waited to be sent may have been written to in part.
     std::erase_if(newest_, [this](const auto& chunk_and_number) {
       return resyncing_ || chunk_and_number.second > durable_;
     });

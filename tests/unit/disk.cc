@@ -335,6 +335,14 @@ class Wire final : public Sink {
 
 constexpr std::uint64_t kDiskBytes = 8 * kMib;
 
+// The primary's copy.
+struct Copy {
+  Folder folder;
+  Disk here{kDiskBytes};
+  IntentBitmap bitmap{folder / "b", kDiskBytes};
+  Source source{here, bitmap};
+};
+
 void write_at_random(Source& source, unsigned seed, int writes) {
   std::mt19937 random(seed);
   for (int i = 0; i < writes; ++i) {
@@ -357,11 +365,8 @@ void write_from_several_threads(Source& source, unsigned seed) {
   for (auto& thread : threads) thread.join();
 }
 
-BOOST_AUTO_TEST_CASE(both_copies_are_alike_after_any_number_of_breaks) {
-  Folder folder;
-  Disk here(kDiskBytes), there(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(both_copies_are_alike_after_any_number_of_breaks, Copy) {
+  Disk there(kDiskBytes);
   for (unsigned round = 0; round < 6; ++round) {
     write_from_several_threads(source, 100 + round);  // while there is no other side
     Target target(there, 64 * kMib, [] {});
@@ -387,11 +392,8 @@ BOOST_AUTO_TEST_CASE(both_copies_are_alike_after_any_number_of_breaks) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(marks_go_when_the_other_side_has_all_on_stable_storage) {
-  Folder folder;
-  Disk here(kDiskBytes), there(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(marks_go_when_the_other_side_has_all_on_stable_storage, Copy) {
+  Disk there(kDiskBytes);
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
   source.write(3 * kMib, std::vector<std::byte>(512, std::byte{1}), true);
@@ -415,11 +417,8 @@ class Silent final : public Sink {
   void send(Write) override {}
 };
 
-BOOST_AUTO_TEST_CASE(marks_of_what_was_on_stable_storage_go_after_the_end_of_the_link_too) {
-  Folder folder;
-  Disk here(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(marks_of_what_was_on_stable_storage_go_after_the_end_of_the_link_too,
+                        Copy) {
   Silent there(source);
   const std::vector<std::byte> data(512, std::byte{1});
   for (const std::uint64_t chunk : {2, 3, 4}) source.write(chunk * kMib, data, false);
@@ -433,11 +432,7 @@ BOOST_AUTO_TEST_CASE(marks_of_what_was_on_stable_storage_go_after_the_end_of_the
   BOOST_TEST(bitmap.next_marked(4) == 4u);
 }
 
-BOOST_AUTO_TEST_CASE(a_mark_stays_when_the_write_of_an_earlier_link_had_the_same_number) {
-  Folder folder;
-  Disk here(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(a_mark_stays_when_the_write_of_an_earlier_link_had_the_same_number, Copy) {
   Silent first(source);
   // As many writes as messages that a chunk takes.
   constexpr std::uint64_t kMessages = IntentBitmap::kChunkBytes / kWriteBytesMax;
@@ -461,11 +456,8 @@ BOOST_AUTO_TEST_CASE(a_mark_stays_when_the_write_of_an_earlier_link_had_the_same
   source.detach();
 }
 
-BOOST_AUTO_TEST_CASE(a_flush_waits_for_the_other_side_and_not_for_one_that_is_lost) {
-  Folder folder;
-  Disk here(kDiskBytes), there(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(a_flush_waits_for_the_other_side_and_not_for_one_that_is_lost, Copy) {
+  Disk there(kDiskBytes);
   source.flush();  // alone
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
@@ -486,11 +478,8 @@ BOOST_AUTO_TEST_CASE(a_flush_waits_for_the_other_side_and_not_for_one_that_is_lo
   BOOST_TEST((flushed.wait_for(10s) == std::future_status::ready));
 }
 
-BOOST_AUTO_TEST_CASE(what_a_backup_may_not_say_is_refused) {
-  Folder folder;
-  Disk here(kDiskBytes), there(kDiskBytes);
-  IntentBitmap bitmap(folder / "b", kDiskBytes);
-  Source source(here, bitmap);
+BOOST_FIXTURE_TEST_CASE(what_a_backup_may_not_say_is_refused, Copy) {
+  Disk there(kDiskBytes);
   Target target(there, 64 * kMib, [] {});
   Wire wire(source, target);
   BOOST_CHECK_THROW(source.held(1), Error);

@@ -99,6 +99,8 @@ def _run_one(test, folder, package, keep):
         lab = Lab.start(folder, test.guest, test.virtual_time, getattr(test.module, "HOSTS", HOSTS))
         if package and getattr(test.module, "INSTALL", True):
             lab.push(package)
+        else:
+            sanitizer.prepare_for_packages(lab)
         test.module.run(lab)
         if sanitizer.found(lab):
             raise LabError("a sanitizer found something: see the ends of the hosts' logs")

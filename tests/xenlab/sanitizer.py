@@ -17,8 +17,8 @@ EARLY = "quarantine_size_mb=16"
 OPTIONS = f"export ASAN_OPTIONS=log_path={REPORTS}:{EARLY} UBSAN_OPTIONS=log_path={REPORTS}\n"
 # Where a test's programs have these from. What sshd's shell reads has all that a test starts on a host, and what that
 # starts on the other. A service may not write just anywhere, and reports to the journal.
-SETTINGS = {"root/.bashrc": OPTIONS,
-            "etc/systemd/system.conf.d/sanitizer.conf": f"[Manager]\nDefaultEnvironment=ASAN_OPTIONS={EARLY}\n"}
+SERVICES = "etc/systemd/system.conf.d/sanitizer.conf"
+SETTINGS = {"root/.bashrc": OPTIONS, SERVICES: f"[Manager]\nDefaultEnvironment=ASAN_OPTIONS={EARLY}\n"}
 IN_JOURNAL = "ERROR: (Address|Leak)Sanitizer|runtime error: |LeakSanitizer has encountered"
 COMPILER = "clang++"
 RUNTIME = "libclang_rt.asan-x86_64.so"
@@ -60,14 +60,14 @@ def prepare_for_packages(lab):
 
 def built_in(lab):
     """Whether what is on the hosts has sanitizers."""
-    return lab.ssh(1, " && ".join(f"test -e /{name}" for name in SETTINGS), check=False).returncode == 0
+    return lab.ssh(1, f"test -e /{SERVICES}", check=False).returncode == 0
 
 
 def found(lab):
     """Whether a sanitizer has said something on a host that still tells."""
     for host in filter(lab.is_running, lab.machines):
         with contextlib.suppress(LabError):
-            if lab.ssh(host, f"ls {REPORTS}.* || journalctl -q --no-pager | grep -E '{IN_JOURNAL}'",
-                       check=False).returncode == 0:
+            if lab.ssh(host, f"ls {REPORTS}.* || {{ test -e /{SERVICES} && "
+                             f"journalctl -q --no-pager | grep -E '{IN_JOURNAL}'; }}", check=False).returncode == 0:
                 return True
     return False

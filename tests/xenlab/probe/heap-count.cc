@@ -1,6 +1,7 @@
 // Preloaded into a program, counts the bytes of heap that it has in use, exactly, where a resident
-// set or a heap's size tell of it in steps: in HEAP_COUNT/PID while it runs, one number of 8 bytes.
-// What is mapped, not allocated, is not counted.
+// set or a heap's size tell of it in steps: in HEAP_COUNT/PID while it runs, a number of 8 bytes,
+// and after it another, the least that it has been since somebody wrote a larger one there. What is
+// mapped, not allocated, is not counted.
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -27,19 +28,25 @@ void __libc_free(void*);
 
 namespace {
 
-using Count = std::atomic<std::int64_t>;
+struct Count {
+  std::atomic<std::int64_t> in_use_bytes;
+  std::atomic<std::int64_t> least_bytes;
+};
 
-Count untold_bytes;
-std::atomic<Count*> in_use_bytes{&untold_bytes};
+Count untold;
+std::atomic<Count*> count{&untold};
 char path[256];
 
 void* taken(void* block) {
-  if (block) *in_use_bytes += static_cast<std::int64_t>(malloc_usable_size(block));
+  if (block) count.load()->in_use_bytes += static_cast<std::int64_t>(malloc_usable_size(block));
   return block;
 }
 
-void given_back(void* block) {
-  if (block) *in_use_bytes -= static_cast<std::int64_t>(malloc_usable_size(block));
+void less(std::size_t bytes) {
+  Count& to = *count;
+  const std::int64_t left = to.in_use_bytes -= static_cast<std::int64_t>(bytes);
+  std::int64_t least = to.least_bytes;
+  while (left < least && !to.least_bytes.compare_exchange_weak(least, left)) continue;
 }
 
 __attribute__((constructor)) void begin() {
@@ -51,10 +58,11 @@ __attribute__((constructor)) void begin() {
   void* page = mmap(nullptr, sizeof(Count), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
   if (page == MAP_FAILED) return;
-  in_use_bytes = new (page) Count(untold_bytes.load());
+  const std::int64_t bytes = untold.in_use_bytes;
+  count = new (page) Count{bytes, bytes};
   // What a child has is its own business.
   pthread_atfork(nullptr, nullptr, [] {
-    in_use_bytes = &untold_bytes;
+    count = &untold;
     path[0] = 0;
   });
 }
@@ -81,13 +89,13 @@ int posix_memalign(void** block, std::size_t alignment, std::size_t size) {
 
 void* realloc(void* block, std::size_t size) {
   const std::size_t before = block ? malloc_usable_size(block) : 0;
-  void* moved = __libc_realloc(block, size);
-  if (moved || size == 0) *in_use_bytes -= static_cast<std::int64_t>(before);
-  return taken(moved);
+  void* moved = taken(__libc_realloc(block, size));
+  if (moved || size == 0) less(before);
+  return moved;
 }
 
 void free(void* block) {
-  given_back(block);
+  if (block) less(malloc_usable_size(block));
   __libc_free(block);
 }
 

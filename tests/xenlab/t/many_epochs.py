@@ -20,7 +20,7 @@ EPOCHS_PER_S_MIN = 2
 def run(lab):
     growth.count_heaps(lab)
     with protected_under_load(lab, OPTIONS, DIRTY_PAGES_PER_S) as (counter, protection):
-        growth.follow(lab, protection, EPOCHS, EPOCHS_PER_S_MIN)
+        growth.follow(lab, [protection], EPOCHS, EPOCHS_PER_S_MIN)
         counter.check_continuous()
         assert counter.troubles() == [], counter.troubles()
         protection.stop()

@@ -11,7 +11,8 @@ from network import HOSTS
 GUEST = None
 ON_REQUEST = True
 
-# Of 200 ms, the default; half of them in each direction between the two hosts. They take three to ten hours.
+# Of 200 ms, the default; half of them in each direction between the two hosts. They take two and a half hours or
+# more.
 EPOCHS = int(os.environ.get("SPECREP_EPOCHS", "432000"))
 # The shortest epochs that there are. The cache of what was sent before is full within the first of them, and so does
 # not grow any more; every so often the copy is compared with the guest.

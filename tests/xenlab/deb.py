@@ -15,6 +15,7 @@ FOLDER = "/var/tmp/deb"  # on the hosts
 UNUSED = ("-dbgsym", "-dev")
 UPGRADE = "+upgrade"  # a version is followed by this in its successor
 BUILT = SOURCE_ROOT / "build/deb"
+CONFIGURED = BUILT / "configured"  # SPECREP_CONFIGURE as it was then (scripts/deb)
 # What is in the packages, or makes it.
 SOURCES = ("configure.ac", "Makefile.am", "debian", "doc", "libspecrep", "scripts", "tools", "xl-plugin")
 
@@ -23,7 +24,8 @@ def build():
     """Builds the packages, if need be; returns {name: path} of those for hosts, and of a version to upgrade to."""
     built = [path.stat().st_mtime for path in BUILT.glob("*.deb")]
     sources = (file for name in SOURCES for file in (SOURCE_ROOT / name, *(SOURCE_ROOT / name).rglob("*")))
-    if not built or min(built) < max(file.stat().st_mtime for file in sources if file.is_file()):
+    as_wanted = CONFIGURED.exists() and CONFIGURED.read_text() == os.environ.get("SPECREP_CONFIGURE", "")
+    if not built or not as_wanted or min(built) < max(file.stat().st_mtime for file in sources if file.is_file()):
         version = run(["dpkg-parsechangelog", "-S", "Version", "-l", SOURCE_ROOT / "debian/changelog"],
                       "read debian/changelog").stdout.strip()
         _run_deb(SOURCE_ROOT, version + UPGRADE)

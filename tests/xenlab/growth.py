@@ -42,10 +42,10 @@ def find_processes(lab):
     return found
 
 
-def look(lab, processes):
-    """{what: number}: memory, descriptors and threads of each process, and what dom0 has in use without caches."""
+def look(lab, processes, memory):
+    """{what: number}: descriptors and threads of each process and, if asked for, its memory and what dom0 has in use
+    without caches."""
     seen = {}
-    memory = not sanitizer.built_in(lab)
     for host, name, pid in processes:
         # To start a program takes such a host long.
         looks = (f"for look in $(seq {SHORT_LOOKS}); do set -- /proc/{pid}/fd/*; echo $#; "
@@ -71,6 +71,7 @@ def look(lab, processes):
 def follow(lab, protections, epochs, epochs_per_s_min):
     """Looks whenever each of `protections` has committed another tenth of so many `epochs`, and prints what it sees;
     asserts that nothing has grown since the first look."""
+    memory = not sanitizer.built_in(lab)
     begins = [protection.status()["committed_epoch"] for protection in protections]
     # What is not there at once, such as caches and histories, is there by the first.
     first, start_s = None, time.monotonic()
@@ -80,7 +81,7 @@ def follow(lab, protections, epochs, epochs_per_s_min):
             protection.wait_for_commit(begin + more, epochs / epochs_per_s_min, POLL_S)
         if not first:
             processes = find_processes(lab)
-        last = look(lab, processes)
+        last = look(lab, processes, memory)
         first = first or last
         print(f"{more} epochs, {time.monotonic() - start_s:.0f} s: {last}", flush=True)
     assert find_processes(lab) == processes

@@ -25,7 +25,7 @@ RAM_MIB = 3072
 # Without these Xen or its guests crash, or dom0's registers are corrupted under TCG.
 CPU = "max,-smap,-smep,-la57,-rdtscp,-xsave,-avx,-avx2"
 XEN_OPTIONS = ("console=com1 com1=115200,8n1 dom0_mem=1024M,max:1024M dom0_max_vcpus=1 "
-               "loglvl=all guest_loglvl=all spec-ctrl=no bootscrub=0")
+               "loglvl=all spec-ctrl=no bootscrub=0")
 DOM0_OPTIONS = "root=/dev/vda rw console=hvc0 quiet mitigations=off net.ifnames=0 systemd.show_status=no"
 
 DISK = "disk.qcow2"

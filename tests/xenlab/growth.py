@@ -39,7 +39,7 @@ def find_processes(lab):
         for line in lab.ssh(host, f"pgrep -l '{PROGRAMS}'").stdout.splitlines():
             pid, name = line.split(maxsplit=1)
             found.append((host, f"{name} {pid} on host {host}", pid))
-    return found
+    return sorted(found)
 
 
 def look(lab, processes, memory):

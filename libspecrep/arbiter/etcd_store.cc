@@ -78,6 +78,14 @@ bool is_revision(const json& value) {
          std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+// Null if it has none. Not a copy, as json's value() makes it: that of an answer of thousands of
+// lists within each other takes more stack than there may be.
+const json& member(const json& object, const char* name) {
+  static const json none;
+  const auto found = object.find(name);
+  return found == object.end() ? none : *found;
+}
+
 class EtcdStore final : public FenceStore {
  public:
   explicit EtcdStore(std::vector<HttpEndpoint> endpoints) : endpoints_(std::move(endpoints)) {}
@@ -114,11 +122,12 @@ class EtcdStore final : public FenceStore {
       }
       const json& kvs = answer["kvs"];
       if (!kvs.is_array() || kvs.size() != 1 || !kvs[0].is_object() ||
-          kvs[0].value("key", json()) != to_base64(key) ||
-          !is_revision(kvs[0].value("mod_revision", json())))
+          member(kvs[0], "key") != to_base64(key) || !is_revision(member(kvs[0], "mod_revision")))
         throw malformed("it has another key than was asked for");
-      const json value = kvs[0].value("value", json(""));
-      const auto bytes = value.is_string() ? from_base64(value.get<std::string>()) : std::nullopt;
+      const json& value = member(kvs[0], "value");  // etcd leaves an empty one out
+      const auto bytes = value.is_string() ? from_base64(value.get<std::string>())
+                         : value.is_null() ? std::optional<std::string>("")
+                                           : std::nullopt;
       if (!bytes) throw malformed("the value is not base64");
       stored.mod_revision = kvs[0]["mod_revision"].get<std::string>();
       text = *bytes;
@@ -145,11 +154,12 @@ class EtcdStore final : public FenceStore {
                         {{"key", to_base64(key)}, {"value", to_base64(encode_fence(fence))}}}}})}};
     bool swapped = false;
     ask("/v3/kv/txn", request, deadline, [&](const json& answer) {
-      const json succeeded = answer.value("succeeded", json(false));
-      if (!succeeded.is_boolean()) throw malformed("the transaction's result is no boolean");
-      swapped = succeeded.get<bool>();
+      const json& succeeded = member(answer, "succeeded");
+      if (!succeeded.is_boolean() && !succeeded.is_null())
+        throw malformed("the transaction's result is no boolean");
+      swapped = succeeded == true;
       if (!swapped) return;
-      const json responses = answer.value("responses", json());
+      const json& responses = member(answer, "responses");
       if (!responses.is_array() || responses.size() != 1 || !responses[0].is_object() ||
           !responses[0].contains("response_put"))
         throw malformed("the transaction has not put what was asked for");
@@ -237,7 +247,7 @@ std::shared_ptr<asio::ssl::context> make_tls(const TlsFiles& files) {
       throw Error("reading " + file + " for the arbiter: " + error.message(),
                   "give a file in PEM format that this user may read");
   };
-  SSL_CTX_set_min_proto_version(tls->native_handle(), TLS1_2_VERSION);
+  SSL_CTX_set_min_proto_version(tls->native_handle(), TLS1_3_VERSION);
   tls->set_verify_mode(asio::ssl::verify_peer);
   if (files.cacert.empty())
     use("the system's certificates", [&](error_code& e) { tls->set_default_verify_paths(e); });

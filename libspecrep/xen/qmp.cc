@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "libspecrep/error.h"
 
@@ -51,12 +52,12 @@ nlohmann::json Qmp::execute(const std::string& command, const nlohmann::json& ar
   const std::string text = request.dump() + "\n";
   if (send(fd_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
     throw Error(errno_text(who() + " does not take " + command));
-  const nlohmann::json reply = read_reply(command);
+  nlohmann::json reply = read_reply(command);
   try {
     if (reply.contains("error"))
       throw Error(who() + " refused " + command + ": " +
                   reply.at("error").value("desc", "no reason given"));
-    return reply.at("return");
+    return std::move(reply.at("return"));
   } catch (const nlohmann::json::exception&) {
     throw Error(who() + " answered " + command + " with what is no reply");
   }

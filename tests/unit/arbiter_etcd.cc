@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -533,6 +534,7 @@ BOOST_AUTO_TEST_CASE(garbage_is_an_error_and_no_grant) {
   };
   const std::string key = base64("/specrep/fence/" + kGuest);
   const std::string value = base64(R"({"generation":5,"holder":""})");
+  const std::string deep = std::string(30000, '[') + std::string(30000, ']');
   for (const std::string& range :
        {replaced(good_range(), key, base64("/specrep/fence/other")),
         replaced(good_range(), "\"" + key + "\"", "1"), replaced(good_range(), "key", "kex"),
@@ -540,6 +542,8 @@ BOOST_AUTO_TEST_CASE(garbage_is_an_error_and_no_grant) {
         replaced(good_range(), value, value.substr(1)),
         replaced(good_range(), "\"" + value + "\"", "{}"), replaced(good_range(), "value", "valux"),
         replaced(good_range(), "kvs", "kvx"), replaced(good_range(), "[", "[1,"),
+        replaced(good_range(), "\"" + key + "\"", deep),
+        replaced(good_range(), "\"" + value + "\"", deep),
         replaced(good_range(), "kvs\":[", "kvs\":[],\"x\":["),
         good_range(R"({"generation":5,"holder":""})", "7"),
         good_range(R"({"generation":5,"holder":""})", "\"0\""),
@@ -554,7 +558,8 @@ BOOST_AUTO_TEST_CASE(garbage_is_an_error_and_no_grant) {
         replaced(kGoodTxn, "true", "\"true\""),
         replaced(kGoodTxn, "response_put", "response_range"),
         replaced(kGoodTxn, "responses", "requests"), replaced(kGoodTxn, "[", "[1,"),
-        replaced(kGoodTxn, "header", "headers")})
+        replaced(kGoodTxn, "header", "headers"), replaced(kGoodTxn, "true", deep),
+        "{" + kHeader + R"(,"succeeded":true,"responses":)" + deep + "}"})
     no_grant_from(txn, good(good_range(), txn), 500ms);
   // Always another that came first.
   no_grant_from("false", good(good_range(), replaced(kGoodTxn, "true", "false")), 300ms);
@@ -635,6 +640,36 @@ BOOST_AUTO_TEST_CASE(over_tls_both_sides_show_their_certificates) {
        {url + "?cacert=" + file("missing"), url + "?cacert=" + file("key"),
         url + "?cert=" + file("cert"), url + "?cert=" + file("cert") + "&key=" + file("other-key")})
     BOOST_TEST_CONTEXT(wrong) { BOOST_CHECK_EXCEPTION(arbiter_at(wrong), Error, is_helpful); }
+}
+
+// Whether a server that has no newer TLS than this comes to terms with us.
+bool shake_hands(int newest_tls, const Folder& folder) {
+  const auto file = [&](const std::string& name) { return (folder.path / name).string(); };
+  const Socket listener;
+  bool shook = false;
+  std::thread server([&] {
+    const Socket socket(Socket::Accepted{accept(listener.fd(), nullptr, nullptr)});
+    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(
+        SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
+    SSL_CTX_set_max_proto_version(context.get(), newest_tls);
+    SSL_CTX_use_certificate_file(context.get(), file("cert").c_str(), SSL_FILETYPE_PEM);
+    SSL_CTX_use_PrivateKey_file(context.get(), file("key").c_str(), SSL_FILETYPE_PEM);
+    const std::unique_ptr<SSL, decltype(&SSL_free)> connection(SSL_new(context.get()), SSL_free);
+    SSL_set_fd(connection.get(), socket.fd());
+    shook = SSL_accept(connection.get()) == 1;
+  });
+  const auto arbiter = arbiter_at(
+      "https://127.0.0.1:" + std::to_string(listener.port()) + "?cacert=" + file("cert"), 10s);
+  BOOST_CHECK_EXCEPTION((void)arbiter->claim(kGuest, 1, "test"), Error, is_helpful);
+  server.join();
+  return shook;
+}
+
+BOOST_AUTO_TEST_CASE(an_older_tls_is_refused) {
+  const Folder folder;
+  write_certificate(folder.path / "cert", folder.path / "key");
+  BOOST_TEST(shake_hands(TLS1_3_VERSION, folder));
+  BOOST_TEST(!shake_hands(TLS1_2_VERSION, folder));
 }
 
 BOOST_AUTO_TEST_CASE(bad_urls_are_errors) {

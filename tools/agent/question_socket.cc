@@ -74,7 +74,8 @@ void QuestionSocket::serve(Duration time, const sigset_t& unblocked) {
     askers_.push_back({accepted, {}, {}});
 }
 
-// And writes what is left to be sent, before it reads on.
+// And writes what is left to be sent, before it reads on. One answer at a time is made: who asks
+// and does not listen has no more of our memory than that takes.
 void QuestionSocket::read_from(Asker& asker) {
   const auto hang_up = [&asker] { close(std::exchange(asker.socket, -1)); };
   if (asker.to_send.empty()) {
@@ -84,15 +85,20 @@ void QuestionSocket::read_from(Asker& asker) {
     if (got <= 0) return hang_up();
     asker.received.append(bytes, static_cast<std::size_t>(got));
     if (asker.received.size() > kLineBytesMax) return hang_up();
-    for (std::size_t end = 0; (end = asker.received.find('\n')) != std::string::npos;) {
+  }
+  for (;;) {
+    if (asker.to_send.empty()) {
+      const auto end = asker.received.find('\n');
+      if (end == std::string::npos) return;
       answer_line(asker, asker.received.substr(0, end));
       asker.received.erase(0, end + 1);
     }
+    const ssize_t sent =
+        send(asker.socket, asker.to_send.data(), asker.to_send.size(), MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (sent < 0) return hang_up();
+    asker.to_send.erase(0, static_cast<std::size_t>(sent));
   }
-  if (asker.to_send.empty()) return;
-  const ssize_t sent = send(asker.socket, asker.to_send.data(), asker.to_send.size(), MSG_NOSIGNAL);
-  if (sent < 0 && errno != EAGAIN && errno != EINTR) return hang_up();
-  if (sent > 0) asker.to_send.erase(0, static_cast<std::size_t>(sent));
 }
 
 void QuestionSocket::answer_line(Asker& asker, const std::string& line) {

@@ -74,8 +74,11 @@ void GrantTable::add_mapped_writable(PageBitmap& pages) {
   const auto* entries = static_cast<const volatile grant_entry_v1_t*>(table_);
   const std::size_t count = frames_ * (kPageBytes / sizeof(grant_entry_v1_t));
   for (std::size_t i = 0; i < count; ++i) {
-    if ((entries[i].flags & GTF_writing) && entries[i].frame < pages.gfn_count())
-      pages.set(entries[i].frame);
+    if (!(entries[i].flags & GTF_writing)) continue;
+    // Read once: a backend may be writing here for the guest even now, and what was within the
+    // bitmap would be so no more.
+    const Gfn frame = entries[i].frame;
+    if (frame < pages.gfn_count()) pages.set(frame);
   }
 }
 

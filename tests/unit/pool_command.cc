@@ -68,7 +68,11 @@ struct Hosts {
   }
 
   Ran run(const std::string& host, const std::string& arguments) const {
-    FILE* pipe = popen((command(host) + " " + arguments + " 2>&1").c_str(), "r");
+    return run_in_shell(command(host) + " " + arguments);
+  }
+
+  static Ran run_in_shell(const std::string& words) {
+    FILE* pipe = popen(("{ " + words + "; } 2>&1").c_str(), "r");
     BOOST_REQUIRE(pipe);
     Ran ran{0, ""};
     char buffer[512];
@@ -76,6 +80,11 @@ struct Hosts {
       ran.said.append(buffer, got);
     ran.status = WEXITSTATUS(pclose(pipe));
     return ran;
+  }
+
+  // By a shell, with what asks before it.
+  Ran ask_for_admittance(const std::string& asking) const {
+    return run_in_shell(asking + " SPECREP_PEER=xen2 " + command("xen1") + " admit");
   }
 
   void make_pool() const {
@@ -271,6 +280,28 @@ BOOST_FIXTURE_TEST_CASE(a_host_may_have_no_other_host_s_certificate_renewed, Hos
   unsetenv("PEER");
   BOOST_TEST(ran.status == 1);
   BOOST_TEST(contains(ran.said, "xen3 may have only its own certificate renewed"), ran.said);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_question_that_is_none_gets_an_error, Hosts) {
+  make_pool();
+  const auto answer = [&](const std::string& asked) {
+    const Ran ran = ask_for_admittance(asked);
+    return json::parse(ran.said).value("error", ran.said);
+  };
+  BOOST_TEST(contains(answer(": |"), "asked nothing"));
+  BOOST_TEST(contains(answer("echo nonsense |"), "makes no sense"));
+  BOOST_TEST(contains(answer("printf '\\377\\n' |"), "makes no sense"));
+  BOOST_TEST(contains(answer("printf '{\"request\":\"\\377\n' |"), "makes no sense"));
+  BOOST_TEST(contains(answer("echo '{\"request\":\"none\",\"do\":\"renew\",\"name\":\"xen2\"}' |"),
+                      "cannot read a request"));
+}
+
+// Whose end was never read is told so.
+BOOST_FIXTURE_TEST_CASE(a_question_without_end_is_not_read_to_its_end, Hosts) {
+  make_pool();
+  const Ran ran = ask_for_admittance("(head -c 64M /dev/zero && echo all was read >&2) |");
+  BOOST_TEST(contains(ran.said, "or too much"), ran.said);
+  BOOST_TEST(!contains(ran.said, "all was read"), ran.said);
 }
 
 BOOST_FIXTURE_TEST_CASE(status_without_an_agent_says_how_to_start_it, Hosts) {

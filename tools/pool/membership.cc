@@ -172,10 +172,12 @@ void join_pool(const PoolPlaces& places, const std::string& coordinator,
 void admit(const PoolPlaces& places) {
   json answer;
   try {
-    std::string line;
-    if (!std::getline(std::cin, line) || line.size() > pool::kConfigBytesMax)
-      throw Error("specrep-pool admit was asked nothing", "it is for `specrep-pool join` to call");
-    const json question = json::parse(line);
+    std::string line(pool::kConfigBytesMax, '\0');
+    // Not by std::getline(), which takes all that comes.
+    if (!std::cin.getline(line.data(), static_cast<std::streamsize>(line.size())))
+      throw Error("specrep-pool admit was asked nothing, or too much",
+                  "it is for `specrep-pool join` to call");
+    const json question = json::parse(line.data());
     const std::string request = question.at("request");
     // By specrep-listener: a host may have its own certificate renewed, and no more.
     const char* const peer = std::getenv("SPECREP_PEER");
@@ -203,7 +205,8 @@ void admit(const PoolPlaces& places) {
     answer = {{"error", std::string("the question makes no sense: ") + error.what()},
               {"advice", "is it the same version of specrep on both hosts?"}};
   }
-  std::cout << answer.dump() << std::endl;
+  // What it says of a question may have bytes of that, which need not be text.
+  std::cout << answer.dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
 }
 
 void eject(const PoolPlaces& places, const std::string& host_name) {

@@ -22,6 +22,7 @@ constexpr milliseconds kSyncMax{600'000};  // of what the other host's storage h
 // Between the end of the channel and that of ssh, whose exit status tells why.
 constexpr milliseconds kExitMax{3000};
 constexpr std::size_t kLinesMax = 200;  // of stderr, kept until somebody shows them
+constexpr int kNoticesMax = 200;        // before an answer
 
 // A network that falls silent is noticed after 15 s; by the data link much earlier.
 constexpr const char* kDefaultSsh =
@@ -126,7 +127,7 @@ std::vector<pollfd> FarSide::poll_set() const {
 std::vector<wire::Message> FarSide::take_messages() {
   std::vector<wire::Message> messages;
   try {
-    while (!closed_) {
+    while (!closed_ && messages.size() < kMessagesMax) {
       auto message = channel_.receive(Duration::zero());
       if (!message) break;
       if (message->envelope.has_outcome()) outcome_ = message->envelope.outcome().kind();
@@ -163,7 +164,7 @@ FarSide::Copy FarSide::wait_for_outcome(milliseconds timeout) {
   while (!outcome_ && !closed_ && Clock::now() < until) {
     pollfd channel{channel_.in_fd(), POLLIN, 0};
     poll(&channel, 1, 100);
-    if (channel.revents) take_messages();
+    take_messages();
   }
   if (outcome_ == wire::Outcome::ACTIVATED) return Copy::kActivated;
   if (outcome_ == wire::Outcome::DISCARDED) return Copy::kDiscarded;
@@ -178,13 +179,16 @@ bool FarSide::ended_without_copy() {
 
 wire::Message FarSide::receive(milliseconds timeout) {
   const auto until = Clock::now() + timeout;
-  for (;;) {
+  for (int notices = 0;;) {
     try {
       if (auto message = channel_.receive(Duration::zero())) {
         if (message->envelope.has_failure())
           throw wire::to_error(message->envelope.failure(), peer_.empty() ? host_ : peer_);
         if (message->envelope.has_notice()) {
-          unread_lines_.push_back(message->envelope.notice().text());
+          if (++notices > kNoticesMax)
+            throw Error(host_ + " tells this and that and does not answer",
+                        "its log is in /var/log/specrep on " + host_);
+          keep_line(message->envelope.notice().text());
           continue;
         }
         return std::move(*message);
@@ -220,9 +224,13 @@ void FarSide::read_stderr() {
   for (std::string& line : lines_.read()) {
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
     last_line_ = line;
-    unread_lines_.push_back(std::move(line));
-    if (unread_lines_.size() > kLinesMax) unread_lines_.pop_front();
+    keep_line(std::move(line));
   }
+}
+
+void FarSide::keep_line(std::string line) {
+  unread_lines_.push_back(std::move(line));
+  if (unread_lines_.size() > kLinesMax) unread_lines_.pop_front();
 }
 
 void FarSide::fail(const std::string& garbage) {

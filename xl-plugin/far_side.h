@@ -52,7 +52,10 @@ class FarSide {
   // While protected: what to poll, and what to do when poll() says that there is something.
   // Neither throws.
   std::vector<pollfd> poll_set() const;
+  // No more than kMessagesMax at once, however fast they come: the others at the next call, which
+  // poll() need not ask for.
   std::vector<wire::Message> take_messages();
+  static constexpr std::size_t kMessagesMax = 1000;
   bool closed() const { return closed_; }
   // Whether the other host has said that the copy is discarded, for good.
   bool discarded() const { return outcome_ == wire::Outcome::DISCARDED; }
@@ -71,6 +74,7 @@ class FarSide {
   wire::Message receive(std::chrono::milliseconds timeout);
   void send(wire::Message message);
   void read_stderr();
+  void keep_line(std::string line);
   // Whether it was specrep over there that ended, and not the way to it, and left no copy.
   bool ended_without_copy();
   [[noreturn]] void fail(const std::string& garbage = {});

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -141,8 +142,9 @@ LineReader::LineReader(int fd) : fd_(fd) { fcntl(fd_, F_SETFL, fcntl(fd_, F_GETF
 std::vector<std::string> LineReader::read() {
   std::vector<std::string> lines;
   char bytes[4096];
-  while (!at_end_) {
-    const ssize_t got = ::read(fd_, bytes, sizeof bytes);
+  std::size_t left = kReadBytesMax;
+  while (!at_end_ && left > 0) {
+    const ssize_t got = ::read(fd_, bytes, std::min(sizeof bytes, left));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) break;
     if (got <= 0) {
@@ -150,6 +152,7 @@ std::vector<std::string> LineReader::read() {
       if (!partial_.empty()) lines.push_back(std::exchange(partial_, {}));
       break;
     }
+    left -= static_cast<std::size_t>(got);
     for (ssize_t i = 0; i < got; ++i) {
       if (bytes[i] == '\n')
         lines.push_back(std::exchange(partial_, {}));

@@ -88,8 +88,10 @@ class SignalFd {
 class LineReader {
  public:
   explicit LineReader(int fd);  // makes it non-blocking
-  // Whole lines that are there now; at the end of input also a last one without newline.
+  // Whole lines that are there now, of kReadBytesMax at most, so that it ends although the other
+  // side writes as fast as this reads; at the end of input also a last one without newline.
   std::vector<std::string> read();
+  static constexpr std::size_t kReadBytesMax = 256 * 1024;  // more than a pipe holds
   bool at_end() const { return at_end_; }
   int fd() const { return fd_; }
 

@@ -142,6 +142,34 @@ BOOST_AUTO_TEST_CASE(stand_down_reaches_the_far_side_before_it_is_let_go) {
   std::remove(heard.c_str());
 }
 
+// Whoever has the key may still talk without end.
+BOOST_AUTO_TEST_CASE(one_that_talks_without_end_is_heard_in_portions) {
+  wire::Message notice;
+  notice.envelope.mutable_notice()->set_text("I say");
+  std::vector<wire::Message> talk(20 * FarSide::kMessagesMax, notice);
+  talk.insert(talk.begin(), wire::hello());
+  const Recording recording(talk);
+  {
+    FarSide far_side(recording.command(), "", signals());
+    far_side.greet();
+    std::size_t heard = 0;
+    while (heard < 20 * FarSide::kMessagesMax) {
+      const auto messages = far_side.take_messages();
+      BOOST_REQUIRE(messages.size() <= FarSide::kMessagesMax);
+      heard += messages.size();
+    }
+  }
+  FarSide far_side(recording.command(), "", signals());
+  far_side.greet();
+  try {
+    far_side.survey({});
+    BOOST_FAIL("no error");
+  } catch (const Error& error) {
+    BOOST_TEST(contains(error.what(), "does not answer"));
+  }
+  BOOST_TEST(far_side.take_lines().size() <= 200u);
+}
+
 wire::Message outcome(wire::Outcome::Kind kind) {
   wire::Message message;
   message.envelope.mutable_outcome()->set_kind(kind);

@@ -89,4 +89,19 @@ BOOST_AUTO_TEST_CASE(lines_are_whole_whatever_pieces_they_come_in) {
   BOOST_TEST(lines.at_end());
 }
 
+// It ends although the other side writes on.
+BOOST_AUTO_TEST_CASE(lines_without_end_come_in_portions) {
+  Pipe out = make_pipe();
+  Process::Options options;
+  options.out = out.write_end.get();
+  Process child({"/bin/sh", "-c", "exec yes"}, options);
+  out.write_end.reset();
+  LineReader lines(out.read_end.get());
+  for (std::size_t heard = 0; heard < 10 * LineReader::kReadBytesMax;) {
+    const auto some = lines.read();
+    BOOST_REQUIRE(some.size() <= LineReader::kReadBytesMax / 2);  // each has an end of its own
+    heard += some.size() * 2;
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()

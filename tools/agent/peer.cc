@@ -110,7 +110,7 @@ std::optional<Peer::Answer> Peer::take() {
   if (!open_) return std::nullopt;
   char bytes[16 * 1024];
   ssize_t got = 0;
-  while ((got = read(from_, bytes, sizeof bytes)) > 0)
+  while (received_.size() <= kAnswerBytesMax && (got = read(from_, bytes, sizeof bytes)) > 0)
     received_.append(bytes, static_cast<std::size_t>(got));
   const bool closed = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   const auto end = received_.find('\n');

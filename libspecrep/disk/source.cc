@@ -91,7 +91,7 @@ std::uint64_t Source::send(Write write) {
       }
       sink = sink_;
       part.number = number = ++last_;
-      sent_bytes_ += part.data.size();
+      sent_bytes_ += memory_bytes(part);
       remember(part.extent, number);
     }
     sink->send(std::move(part));

@@ -81,7 +81,7 @@ class Source {
   std::uint64_t marked_chunks() const { return bitmap_.marked(); }
   // Whether the other side has been sent all that it missed.
   bool in_sync() const;
-  // All that was sent since attach(), zeroes not counted.
+  // What the other side needs of memory for all that was sent since attach(): see memory_bytes().
   std::uint64_t sent_bytes() const;
   // Takes the marks off chunks that the other side has on stable storage. Now and then, not for
   // each write: a chunk that is written all the time would be marked and cleared without end.

@@ -44,11 +44,11 @@ void Target::receive(Write write) {
     // The primary then waits in turn, and with it the guest.
     changed_.wait(lock, [&] { return failure_ || queued_bytes_ <= staging_bytes_max_; });
     check();
-    if (keeps_aside_ && staged_bytes_ + write.data.size() > staging_bytes_max_)
+    if (keeps_aside_ && staged_bytes_ + memory_bytes(write) > staging_bytes_max_)
       throw Error("more than " + std::to_string(staging_bytes_max_ >> 20) +
                       " MiB of a disk's writes would wait here for the end of their epoch",
                   "give `xl remus-spec` shorter epochs (-i)");
-    if (keeps_aside_) staged_bytes_ += write.data.size();
+    if (keeps_aside_) staged_bytes_ += memory_bytes(write);
   }
   ++held_;
   if (keeps_aside_)
@@ -61,7 +61,7 @@ void Target::push(Write write) {
   {
     const std::lock_guard lock(mutex_);
     queued_ = write.number;
-    queued_bytes_ += write.data.size();
+    queued_bytes_ += memory_bytes(write);
     queue_.push_back(std::move(write));
   }
   changed_.notify_all();
@@ -82,7 +82,7 @@ void Target::commit(std::uint64_t number) {
 void Target::unstage() {
   {
     const std::lock_guard lock(mutex_);
-    staged_bytes_ -= stage_.front().data.size();
+    staged_bytes_ -= memory_bytes(stage_.front());
   }
   push(std::move(stage_.front()));
   stage_.pop_front();
@@ -113,7 +113,7 @@ void Target::apply() {
         lock.lock();
         applied_ = write.number;
         const bool was_full = queued_bytes_ > staging_bytes_max_;
-        queued_bytes_ -= write.data.size();
+        queued_bytes_ -= memory_bytes(write);
         if (was_full) changed_.notify_all();
         applied_bytes_ += write.extent.length;
         continue;

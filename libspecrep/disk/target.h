@@ -21,6 +21,9 @@ struct Write {
   std::vector<std::byte> data;  // empty: zeroes
 };
 
+// What one takes of memory while it waits; zeroes, too, or there could be any number of them.
+inline std::size_t memory_bytes(const Write& write) { return sizeof write + write.data.size(); }
+
 // The backup's copy of a disk. Writes are kept aside in memory until the epoch in which the guest
 // made them is committed; then they are applied, in order, by a thread of its own. So at an
 // activation the disk is as it was at that commit, or can be made so.
@@ -31,9 +34,9 @@ struct Write {
 // Error with what it was.
 class Target {
  public:
-  // staging_bytes_max: of data whose epoch is not committed, and again of data that waits to be
-  // applied. `progress` is called from the applying
-  // thread when durable() has grown, or it has failed. backing must outlive this.
+  // staging_bytes_max: of memory for writes whose epoch is not committed, and again for those that
+  // wait to be applied. `progress` is called from the applying thread when durable() has grown, or
+  // it has failed. backing must outlive this.
   Target(Backing& backing, std::size_t staging_bytes_max, std::function<void()> progress);
   ~Target();
   Target(const Target&) = delete;
@@ -64,6 +67,7 @@ class Target {
   // that is on stable storage; receive() may follow.
   void settle();
 
+  // Of memory, for all that waits.
   std::size_t staged_bytes() const;
 
  private:

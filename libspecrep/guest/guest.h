@@ -21,6 +21,11 @@ struct State {
   std::vector<std::byte> device_model;        // QEMU's device state; empty for PVH
   std::vector<std::byte> device_model_store;  // libxl's emulator xenstore data; mostly empty
   std::vector<CardAddress> addresses;         // as far as they are known; to be announced
+
+  // But for the addresses, which are few.
+  std::size_t bytes() const {
+    return hypervisor.size() + device_model.size() + device_model_store.size();
+  }
 };
 
 // The guest is no longer there to be protected: it shut down, rebooted, crashed or was

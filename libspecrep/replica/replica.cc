@@ -32,7 +32,11 @@ std::vector<guest::CardAddress> addresses_of(const wire::Checkpoint& header) {
 
 Replica::Replica(wire::Link& link, Restorer& restorer, DiskCopies& disks, const Clock& clock,
                  ReplicaOptions options)
-    : link_(link), restorer_(restorer), disks_(disks), clock_(clock), options_(std::move(options)) {}
+    : link_(link),
+      restorer_(restorer),
+      disks_(disks),
+      clock_(clock),
+      options_(std::move(options)) {}
 
 TimePoint Replica::step() {
   const TimePoint now = clock_.now();
@@ -84,6 +88,8 @@ void Replica::dispatch(wire::Message message) {
       return checkpoint(std::move(message));
     case wire::Envelope::kDigests:
       if (pending_.empty()) return digests(message);
+      pending_.back().digests_bytes +=
+          sizeof message + message.envelope.SpaceUsedLong() + message.payload.size();
       pending_.back().digests.push_back(std::move(message));
       return check_staging();
     case wire::Envelope::kStop: {
@@ -187,10 +193,7 @@ void Replica::pages(wire::Message message) {
 
 void Replica::check_staging() const {
   std::size_t bytes = stage_.bytes();
-  for (const Pending& pending : pending_) {
-    bytes += pending.epoch.pages.bytes();
-    for (const wire::Message& message : pending.digests) bytes += message.payload.size();
-  }
+  for (const Pending& pending : pending_) bytes += pending.epoch.bytes() + pending.digests_bytes;
   if (bytes > options_.staging_bytes_max)
     throw Error("the backup's memory for staged pages (" +
                     std::to_string(options_.staging_bytes_max >> 20) + " MiB) is full",
@@ -237,6 +240,7 @@ void Replica::checkpoint(wire::Message message) {
   versions_received_ = 0;
   received_ = epoch.epoch;
   pending_.push_back(std::move(pending));
+  check_staging();
   commit_what_is_here();
 }
 

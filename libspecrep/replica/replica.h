@@ -104,6 +104,7 @@ class Replica {
     CommittedEpoch epoch;
     std::vector<std::uint64_t> disk_marks;
     std::vector<wire::Message> digests;
+    std::size_t digests_bytes = 0;  // of memory
   };
   std::deque<Pending> pending_;
   Epoch received_ = 0;  // the newest that has ended

@@ -136,11 +136,12 @@ void XenRestore::enqueue(Work work, std::size_t bytes) {
 
 void XenRestore::load(wire::Message message, Gfn gfn_count) {
   const std::size_t pages = wire::check_pages(message, gfn_count);
-  enqueue(Load{std::move(message), gfn_count}, pages * kPageBytes);
+  const std::size_t bytes = std::max(pages * kPageBytes, message.payload.size());
+  enqueue(Load{std::move(message), gfn_count}, bytes);
 }
 
 void XenRestore::apply(replica::CommittedEpoch epoch) {
-  const std::size_t bytes = epoch.pages.bytes();
+  const std::size_t bytes = epoch.bytes();
   addresses_ = epoch.state.addresses;
   enqueue(std::move(epoch), bytes);
 }

@@ -222,7 +222,7 @@ BOOST_AUTO_TEST_CASE(a_guest_that_lives_on_has_all_its_writes_here_too) {
 BOOST_AUTO_TEST_CASE(what_a_primary_may_not_send_is_refused) {
   Disk disk(16);
   const auto refused = [&](Write write) {
-    Target target(disk, 8, [] {});
+    Target target(disk, 8 + sizeof(Write), [] {});
     target.commit(0);
     BOOST_CHECK_THROW(target.receive(std::move(write)), Error);
     BOOST_TEST(target.held() == 0u);
@@ -234,6 +234,18 @@ BOOST_AUTO_TEST_CASE(what_a_primary_may_not_send_is_refused) {
   refused(write_of(1, 0, 9, 1));  // more than may be staged
   Target target(disk, 8, [] {});
   BOOST_CHECK_THROW(target.commit(1), Error);  // an epoch of which not all has come
+}
+
+// They have no bytes, and take memory all the same.
+BOOST_AUTO_TEST_CASE(zeroes_that_wait_are_bounded) {
+  constexpr std::uint64_t kWrites = 100;
+  Disk disk(16);
+  Target target(disk, kWrites * sizeof(Write), [] {});
+  target.commit(0);
+  for (std::uint64_t number = 1; number <= kWrites; ++number) target.receive({number, {0, 16}, {}});
+  BOOST_CHECK_THROW(target.receive({kWrites + 1, {0, 16}, {}}), Error);
+  target.commit(kWrites);
+  target.receive({kWrites + 1, {0, 16}, {}});
 }
 
 BOOST_AUTO_TEST_CASE(a_disk_that_fails_is_told_and_never_activated) {

@@ -829,6 +829,13 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 
 // A replica that is fed by hand.
 struct Fed {
+  struct Copies final : replica::DiskCopies {
+    std::size_t count() const override { return 0; }
+    bool hold(const std::vector<std::uint64_t>&) const override { return here; }
+    void commit(const std::vector<std::uint64_t>&) override {}
+    bool here = true;
+  };
+
   static constexpr std::uint32_t kCachePages = 8;
 
   explicit Fed(replica::ReplicaOptions options = {.guest_name = "g"})
@@ -893,7 +900,7 @@ struct Fed {
   ManualClock clock;
   Link link{clock}, primary{clock};
   Restorer restorer;
-  replica::NoDiskCopies copies;
+  Copies copies;
   wire::PageEncoder first_copy_encoder{0, true}, encoder{kCachePages, true};
   replica::Replica replica;
 };
@@ -1057,6 +1064,35 @@ BOOST_AUTO_TEST_CASE(staging_is_bounded) {
   };
   BOOST_CHECK_THROW(fill(), Error);
   BOOST_TEST(fed.answer()->envelope.has_failure());
+}
+
+// Of epochs that have come, while the disks' links keep them waiting.
+BOOST_AUTO_TEST_CASE(states_and_digests_that_wait_are_bounded) {
+  const auto checkpoint = [](Fed& fed, Epoch epoch) {
+    constexpr std::uint64_t kStateBytes = 1 << 20;
+    wire::Message message;
+    message.envelope.mutable_checkpoint()->set_device_model_bytes(kStateBytes);
+    fed.checkpoint(epoch, 0, 3 + kStateBytes, std::move(message));
+  };
+  const replica::ReplicaOptions options = {.guest_name = "g", .staging_bytes_max = 3 << 20};
+  Fed states(options);
+  states.start();
+  states.copies.here = false;
+  checkpoint(states, 1);
+  checkpoint(states, 2);
+  BOOST_CHECK_THROW(checkpoint(states, 3), Error);
+
+  Fed digests(options);
+  digests.start();
+  digests.copies.here = false;
+  checkpoint(digests, 1);
+  const auto send_digests = [&](int count) {
+    wire::Message message;
+    message.envelope.mutable_digests()->set_epoch(1);
+    for (int i = 0; i < count; ++i) digests.take(message);
+  };
+  send_digests(100);
+  BOOST_CHECK_THROW(send_digests(100'000), Error);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

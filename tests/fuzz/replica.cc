@@ -35,7 +35,7 @@ class Restorer final : public replica::Restorer {
     applied = epoch.epoch;
     for (const auto& page : epoch.pages.sorted())
       fuzz::require(page.gfn < gfn_count, "a page is the guest's");
-    fuzz::require(epoch.pages.bytes() <= kStagingBytesMax + (1 << 20), "the stage is bounded");
+    fuzz::require(epoch.bytes() <= kStagingBytesMax, "what waits of an epoch is bounded");
   }
   replica::Comparison compare(const wire::DigestsView&) override { return {}; }
   std::uint64_t queued_epochs() const override { return 0; }

@@ -21,8 +21,8 @@ constexpr milliseconds kAnswerMax{30'000};
 constexpr milliseconds kSyncMax{600'000};  // of what the other host's storage has not written yet
 // Between the end of the channel and that of ssh, whose exit status tells why.
 constexpr milliseconds kExitMax{3000};
-constexpr std::size_t kLinesMax = 200;  // of stderr, kept until somebody shows them
-constexpr int kNoticesMax = 200;        // before an answer
+// Of stderr and of notices, kept until somebody shows them; of notices before an answer, too.
+constexpr std::size_t kLinesMax = 200;
 
 // A network that falls silent is noticed after 15 s; by the data link much earlier.
 constexpr const char* kDefaultSsh =
@@ -179,13 +179,13 @@ bool FarSide::ended_without_copy() {
 
 wire::Message FarSide::receive(milliseconds timeout) {
   const auto until = Clock::now() + timeout;
-  for (int notices = 0;;) {
+  for (std::size_t notices = 0;;) {
     try {
       if (auto message = channel_.receive(Duration::zero())) {
         if (message->envelope.has_failure())
           throw wire::to_error(message->envelope.failure(), peer_.empty() ? host_ : peer_);
         if (message->envelope.has_notice()) {
-          if (++notices > kNoticesMax)
+          if (++notices > kLinesMax)
             throw Error(host_ + " tells this and that and does not answer",
                         "its log is in /var/log/specrep on " + host_);
           keep_line(message->envelope.notice().text());

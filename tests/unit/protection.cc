@@ -829,13 +829,6 @@ BOOST_AUTO_TEST_SUITE(replica_alone)
 
 // A replica that is fed by hand.
 struct Fed {
-  struct Copies final : replica::DiskCopies {
-    std::size_t count() const override { return 0; }
-    bool hold(const std::vector<std::uint64_t>&) const override { return here; }
-    void commit(const std::vector<std::uint64_t>&) override {}
-    bool here = true;
-  };
-
   static constexpr std::uint32_t kCachePages = 8;
 
   explicit Fed(replica::ReplicaOptions options = {.guest_name = "g"})
@@ -900,7 +893,8 @@ struct Fed {
   ManualClock clock;
   Link link{clock}, primary{clock};
   Restorer restorer;
-  Copies copies;
+  Disks disks;
+  Copies copies{disks};
   wire::PageEncoder first_copy_encoder{0, true}, encoder{kCachePages, true};
   replica::Replica replica;
 };
@@ -1072,19 +1066,20 @@ BOOST_AUTO_TEST_CASE(states_and_digests_that_wait_are_bounded) {
     constexpr std::uint64_t kStateBytes = 1 << 20;
     wire::Message message;
     message.envelope.mutable_checkpoint()->set_device_model_bytes(kStateBytes);
+    message.envelope.mutable_checkpoint()->add_disk_marks(1);
     fed.checkpoint(epoch, 0, 3 + kStateBytes, std::move(message));
   };
   const replica::ReplicaOptions options = {.guest_name = "g", .staging_bytes_max = 3 << 20};
   Fed states(options);
   states.start();
-  states.copies.here = false;
+  states.disks.marks = {1};
   checkpoint(states, 1);
   checkpoint(states, 2);
   BOOST_CHECK_THROW(checkpoint(states, 3), Error);
 
   Fed digests(options);
   digests.start();
-  digests.copies.here = false;
+  digests.disks.marks = {1};
   checkpoint(digests, 1);
   const auto send_digests = [&](int count) {
     wire::Message message;

@@ -49,6 +49,15 @@ std::string greeting_error(const std::string& command) {
   return "no error";
 }
 
+Error survey_error(FarSide& far_side) {
+  try {
+    far_side.survey({});
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error("no error");
+}
+
 bool contains(const std::string& text, const std::string& what) {
   return text.find(what) != std::string::npos;
 }
@@ -102,13 +111,9 @@ BOOST_AUTO_TEST_CASE(the_far_sides_own_failure_is_passed_on) {
   const Recording recording({wire::hello(), wire::failure(Error("out of memory", "add some"))});
   FarSide far_side(recording.command(), "", signals());
   far_side.greet();
-  try {
-    far_side.survey({});
-    BOOST_FAIL("no error");
-  } catch (const Error& error) {
-    BOOST_TEST(contains(error.what(), "out of memory"));
-    BOOST_TEST(error.advice() == "add some");
-  }
+  const Error error = survey_error(far_side);
+  BOOST_TEST(contains(error.what(), "out of memory"));
+  BOOST_TEST(error.advice() == "add some");
 }
 
 BOOST_AUTO_TEST_CASE(a_far_side_that_dies_between_is_told_as_such) {
@@ -118,12 +123,7 @@ BOOST_AUTO_TEST_CASE(a_far_side_that_dies_between_is_told_as_such) {
   FarSide far_side(command.substr(0, command.find(';')) + "; head -c 1 >/dev/null; exit 3", "",
                    signals());
   far_side.greet();
-  try {
-    far_side.survey({});
-    BOOST_FAIL("no error");
-  } catch (const Error& error) {
-    BOOST_TEST(contains(error.what(), "exit status 3"));
-  }
+  BOOST_TEST(contains(survey_error(far_side).what(), "exit status 3"));
 }
 
 BOOST_AUTO_TEST_CASE(stand_down_reaches_the_far_side_before_it_is_let_go) {
@@ -161,12 +161,7 @@ BOOST_AUTO_TEST_CASE(one_that_talks_without_end_is_heard_in_portions) {
   }
   FarSide far_side(recording.command(), "", signals());
   far_side.greet();
-  try {
-    far_side.survey({});
-    BOOST_FAIL("no error");
-  } catch (const Error& error) {
-    BOOST_TEST(contains(error.what(), "does not answer"));
-  }
+  BOOST_TEST(contains(survey_error(far_side).what(), "does not answer"));
   BOOST_TEST(far_side.take_lines().size() <= 200u);
 }
 

@@ -315,7 +315,7 @@ std::unique_ptr<disk::LinkCopies> keep_disks(const wire::Protect& agreed,
                 std::to_string(agreed.disk_staging_bytes_max() >> 20) + " MiB of a disk's writes");
   return std::make_unique<disk::LinkCopies>(
       disks, agreed.disk_staging_bytes_max(), agreed.disk_durable(),
-      std::chrono::milliseconds(agreed.heartbeat_interval_ms()), kDiskConnectTimeout,
+      wire::heartbeat_interval(agreed.heartbeat_interval_ms()), kDiskConnectTimeout,
       [&signals] { signals.wake(); });
 }
 
@@ -372,7 +372,8 @@ struct Setup {
 int protect(const Setup& setup, const std::shared_ptr<wire::FdChannel>& channel,
             tools::StopSignals& signals) {
   const SteadyClock clock;
-  const auto interval = std::chrono::milliseconds(setup.protect.heartbeat_interval_ms());
+  const auto interval = wire::heartbeat_interval(setup.protect.heartbeat_interval_ms());
+  const Duration timeout = wire::heartbeat_timeout(setup.protect.heartbeat_timeout_ms());
   const std::string name = setup.survey.guest_name();
   guest::check_name(name);
 
@@ -431,7 +432,7 @@ int protect(const Setup& setup, const std::shared_ptr<wire::FdChannel>& channel,
   replica::ReplicaOptions options;
   options.guest_name = name;
   options.guest_uuid = setup.survey.guest_uuid();
-  options.heartbeat_timeout = std::chrono::milliseconds(setup.protect.heartbeat_timeout_ms());
+  options.heartbeat_timeout = timeout;
   options.staging_bytes_max =
       std::min<std::uint64_t>(setup.survey.staging_bytes_max(), options.staging_bytes_max);
   replica::Replica replica(*link, restore, *copies, clock, options);

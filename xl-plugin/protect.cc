@@ -9,6 +9,7 @@
 #include "libspecrep/error.h"
 #include "libspecrep/hex.h"
 #include "libspecrep/memory_shortage.h"
+#include "libspecrep/wire/message.h"
 #include "libspecrep/wire/tls_link.h"
 #include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/host.h"
@@ -132,10 +133,10 @@ void describe(CLI::App& app, Options& options) {
   app.add_option("--timeout", options.timeout_ms,
                  "silence after which the other host counts as dead, in ms [1000]")
       ->type_name("MS")
-      ->check(CLI::Range(100, 600'000));
+      ->check(CLI::Range(wire::kTimeoutMsMin, wire::kTimeoutMsMax));
   app.add_option("--heartbeat", options.heartbeat_ms, "time between heartbeats, in ms [timeout/5]")
       ->type_name("MS")
-      ->check(CLI::Range(10, 60'000));
+      ->check(CLI::Range(wire::kHeartbeatMsMin, wire::kHeartbeatMsMax));
   app.add_flag("--verify{" + std::to_string(kVerifyEveryDefault) + "}", options.verify_every,
                "compare the two copies of memory every N epochs; --verify alone: every 10");
   app.add_option("--address", options.address,
@@ -162,7 +163,8 @@ void check_options(Options& options) {
   if (options.verify_every < 0)
     refuse("--verify: the number of epochs must be positive", "leave it out for none");
   if (options.heartbeat_ms == 0)
-    options.heartbeat_ms = std::max(options.timeout_ms / kHeartbeatsPerTimeout, 10);
+    options.heartbeat_ms = std::clamp(options.timeout_ms / kHeartbeatsPerTimeout,
+                                      wire::kHeartbeatMsMin, wire::kHeartbeatMsMax);
   if (options.heartbeat_ms >= options.timeout_ms)
     refuse("--heartbeat must be shorter than --timeout", "a fifth of it is a good choice");
 }

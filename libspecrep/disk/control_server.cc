@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "libspecrep/error.h"
+#include "libspecrep/wire/message.h"
 
 namespace specrep::disk {
 
@@ -39,10 +40,10 @@ struct ControlServer::Mirror {
     std::copy_n(attach.pre_shared_key().begin(), key.size(), key.begin());
     link = wire::TlsLink::connect({attach.addresses().begin(), attach.addresses().end()},
                                   static_cast<std::uint16_t>(attach.port()), key,
-                                  std::chrono::milliseconds(attach.heartbeat_interval_ms()),
+                                  wire::heartbeat_interval(attach.heartbeat_interval_ms()),
                                   kConnectTimeout);
     end = std::make_unique<SourceEnd>(source, *link, path, record, keep,
-                                      std::chrono::milliseconds(attach.heartbeat_timeout_ms()),
+                                      wire::heartbeat_timeout(attach.heartbeat_timeout_ms()),
                                       attach.resync_bytes_per_s());
     thread = std::thread([this] {
       std::string why = end->run();

@@ -193,7 +193,7 @@ void TargetEnd::report() {
     message.envelope.mutable_disk_held()->set_held(held);
     message.envelope.mutable_disk_held()->set_durable(durable);
   }
-  link_.send(std::move(message));
+  wire::answer(link_, std::move(message));
   changed_();
 }
 

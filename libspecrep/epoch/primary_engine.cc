@@ -149,7 +149,7 @@ void PrimaryEngine::take(const wire::Link::Event& event) {
       commit(envelope.commit());
       break;
     case wire::Envelope::kVerified:
-      observer_.on_verified(envelope.verified(), verify_left_out_);
+      verified(envelope.verified());
       break;
     case wire::Envelope::kStopped:
       if (phase_ == Phase::kStopping) {
@@ -391,8 +391,9 @@ TimePoint PrimaryEngine::step_epoch() {
       if (!hand_over_wanted_) return now + options_.heartbeat_timeout;
       if (now < deadline_) return deadline_;
       hand_over_wanted_ = false;
-      observer_.on_hand_over_failed(Error(
-          "the backup did not commit the checkpoint before the last within 5 s", "try again later"));
+      observer_.on_hand_over_failed(
+          Error("the backup did not commit the checkpoint before the last within 5 s",
+                "try again later"));
       return now;
     }
     // An epoch that went on past its last sample, or never came to it because sending the one
@@ -586,7 +587,7 @@ std::vector<wire::Message> PrimaryEngine::digest_memory(Epoch epoch) {
                  all.digests.data() + i * wire::kDigestBytes, wire::kDigestBytes);
     ++kept;
   }
-  verify_left_out_ = all.gfns.size() - kept;
+  comparisons_.push_back({epoch, all.gfns.size() - kept});
   all.gfns.resize(kept);
   all.digests.resize(kept * wire::kDigestBytes);
   return wire::encode_digests(epoch, all.gfns, all.digests);
@@ -603,8 +604,19 @@ void PrimaryEngine::commit(const wire::Commit& commit) {
   output_.release(committed_);
   disks_.release(committed_);
   epoch_length_.committed(lag);
+  // A backup compares an epoch before it commits the next.
+  std::erase_if(comparisons_, [&](const Comparison& asked) { return asked.epoch < committed_; });
   observer_.on_commit(commit, lag);
   if (phase_ == Phase::kLastCommit) hand_over();
+}
+
+void PrimaryEngine::verified(const wire::Verified& result) {
+  if (comparisons_.empty() || comparisons_.front().epoch != result.epoch())
+    throw wire::ProtocolError("the backup compared its copy with epoch " +
+                              std::to_string(result.epoch()) + ", and was not asked");
+  const std::uint64_t pages_left_out = comparisons_.front().pages_left_out;
+  comparisons_.pop_front();
+  observer_.on_verified(result, pages_left_out);
 }
 
 void PrimaryEngine::hand_over() {

@@ -197,6 +197,7 @@ class PrimaryEngine {
                            std::vector<std::uint32_t>* sizes = nullptr);
   std::vector<wire::Message> digest_memory(Epoch epoch);
   void commit(const wire::Commit& commit);
+  void verified(const wire::Verified& result);
   void hand_over();
   void answer_to_hand_over(const wire::Outcome& outcome);
   void let_run();
@@ -258,7 +259,12 @@ class PrimaryEngine {
   TimePoint epoch_start_, fill_looked_at_{};
   std::deque<InFlight> in_flight_;
   Epoch committed_ = 0;
-  std::uint64_t verify_left_out_ = 0;
+  // That the backup was asked for and has not made yet, oldest first.
+  struct Comparison {
+    Epoch epoch;
+    std::uint64_t pages_left_out;
+  };
+  std::deque<Comparison> comparisons_;
   bool hand_over_wanted_ = false, handed_over_ = false;
   std::optional<TimePoint> standing_since_;  // the guest, after its last checkpoint
   TimePoint deadline_;                       // of the phases that have one

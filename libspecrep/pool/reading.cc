@@ -9,6 +9,7 @@
 #include "libspecrep/pool/config.h"
 #include "libspecrep/pool/plan.h"
 #include "libspecrep/pool/section.h"
+#include "libspecrep/wire/message.h"
 
 namespace specrep::pool {
 
@@ -318,7 +319,8 @@ class Reader {
   void read_ha(Section& section) {
     Ha& ha = config_.ha;
     assign(ha.enabled, section.boolean("enabled"));
-    assign(ha.timeout_ms, section.whole_number("timeout-ms", 100, 600'000));
+    assign(ha.timeout_ms,
+           section.whole_number("timeout-ms", wire::kTimeoutMsMin, wire::kTimeoutMsMax));
     host_failures_ = section.whole_number("host-failures-to-tolerate", 0, kHostFailuresMax);
     const auto arbiter = section.text("arbiter");
     no_arbiter_ = arbiter == "none" ||

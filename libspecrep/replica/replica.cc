@@ -260,7 +260,7 @@ void Replica::commit_what_is_here() {
     commit.set_epoch(committed_);
     commit.set_staged_pages(committed_pages_);
     commit.set_queued_epochs(restorer_.queued_epochs());
-    link_.send(std::move(answer));
+    wire::answer(link_, std::move(answer));
     restorer_.apply(std::move(pending.epoch));
     for (const wire::Message& message : pending.digests) digests(message);
   }
@@ -287,7 +287,7 @@ void Replica::digests(const wire::Message& message) {
   verified.set_pages_different(comparison_.pages_different);
   for (const Gfn gfn : comparison_.first_different) verified.add_first_different_gfns(gfn);
   comparison_ = {};
-  link_.send(std::move(answer));
+  wire::answer(link_, std::move(answer));
 }
 
 const char* to_string(Replica::State state) {

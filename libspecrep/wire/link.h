@@ -40,4 +40,11 @@ class Link {
   virtual void wake() = 0;
 };
 
+// What may be queued to a primary that is answered. Far above what one leaves unread that listens:
+// an answer has some 20 bytes.
+inline constexpr std::size_t kAnswersBytesMax = 1 << 20;
+// Sends what a primary gets for what it sends, again and again. Throws ProtocolError when it does
+// not take it, since that must not fill this side's memory.
+void answer(Link& link, Message message);
+
 }  // namespace specrep::wire

@@ -3,12 +3,22 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <utility>
 
 namespace specrep::wire {
 namespace {
 
 constexpr std::size_t kLengthBytes = sizeof(std::uint32_t);
+
+Duration checked(std::uint32_t ms, int min, int max, const char* what) {
+  if (std::cmp_less(ms, min) || std::cmp_greater(ms, max))
+    throw ProtocolError("the primary asks for a " + std::string(what) + " of " +
+                        std::to_string(ms) + " ms; it may be " + std::to_string(min) + " to " +
+                        std::to_string(max) + " ms");
+  return std::chrono::milliseconds(ms);
+}
 
 // Byte by byte, since the wire's order is not always the host's.
 void store_length(std::uint32_t length, std::byte* out) {
@@ -133,6 +143,14 @@ Negotiated negotiate(const Message& peer_hello) {
   return {.protocol = std::min(hello.protocol_max(), kProtocolMax),
           .features = hello.features() & kFeatures,
           .peer = peer};
+}
+
+Duration heartbeat_interval(std::uint32_t ms) {
+  return checked(ms, kHeartbeatMsMin, kHeartbeatMsMax, "heartbeat");
+}
+
+Duration heartbeat_timeout(std::uint32_t ms) {
+  return checked(ms, kTimeoutMsMin, kTimeoutMsMax, "time-out");
 }
 
 Message failure(const Error& error) {

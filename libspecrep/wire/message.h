@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "libspecrep/clock.h"
 #include "libspecrep/error.h"
 #include "specrep.pb.h"
 
@@ -25,6 +26,10 @@ inline constexpr std::size_t kPayloadBytesMax = 64 * 1024 * 1024;
 // Small enough that a heartbeat never waits long behind one (0.5 MiB), and below
 // kEnvelopeBytesMax with the largest varints.
 inline constexpr std::size_t kPagesPerMessageMax = 128;
+
+// What an operator may choose of a link's times, in ms.
+inline constexpr int kHeartbeatMsMin = 10, kHeartbeatMsMax = 60'000;
+inline constexpr int kTimeoutMsMin = 100, kTimeoutMsMax = 600'000;
 
 // A header and the bytes behind it. envelope.payload_bytes is set when it is encoded.
 struct Message {
@@ -76,6 +81,12 @@ struct Negotiated {
 // Throws Error with advice when the peer's versions and ours do not overlap, ProtocolError when
 // the message is no Hello.
 Negotiated negotiate(const Message& peer_hello);
+
+// The same times as they stand in messages. Throw ProtocolError when they are none that an operator
+// can have chosen: this side would send heartbeats without a pause, or take the other for lost that
+// was never silent.
+Duration heartbeat_interval(std::uint32_t ms);
+Duration heartbeat_timeout(std::uint32_t ms);
 
 Message failure(const Error& error);
 

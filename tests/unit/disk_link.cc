@@ -105,6 +105,35 @@ void commit_all(LinkCopies& copies, Primary& primary) {
   copies.commit(marks);
 }
 
+// To a primary that sends writes without end, and takes nothing of what it is told.
+class DeafLink final : public wire::Link {
+ public:
+  explicit DeafLink(wire::Message hello) : next_(std::move(hello)) {}
+
+  void send(wire::Message message) override {
+    queued_ += wire::encode_head(message).size() + message.payload.size();
+  }
+  std::size_t queued_bytes() const override { return queued_; }
+  TimePoint last_heard() const override { return std::chrono::steady_clock::now(); }
+  Event wait(TimePoint deadline) override {
+    if (number_ == kWrites) return {.message = {}, .closed = "no more"};
+    // Each is answered by itself.
+    if (deadline == TimePoint()) return {};
+    Event event{.message = std::move(next_), .closed = {}};
+    next_ = {};
+    next_.envelope.mutable_disk_write()->set_number(++number_);
+    return event;
+  }
+  void wake() override {}
+
+ private:
+  static constexpr std::uint64_t kWrites = 200'000;
+
+  wire::Message next_;
+  std::uint64_t number_ = 0;
+  std::size_t queued_ = 0;
+};
+
 BOOST_AUTO_TEST_SUITE(disk_link)
 
 BOOST_AUTO_TEST_CASE(a_new_copy_gets_all_and_then_what_is_committed) {
@@ -214,6 +243,22 @@ BOOST_AUTO_TEST_CASE(a_copy_that_was_not_complete_is_not_activated_and_is_comple
   copies->settle();
   BOOST_TEST((pair.here.content() == pair.there.content()));
   primary.detach();
+}
+
+BOOST_AUTO_TEST_CASE(a_primary_that_takes_no_answers_gets_no_more_of_them) {
+  Pair pair;
+  wire::Message message;
+  wire::DiskHello& hello = *message.envelope.mutable_disk_hello();
+  hello.set_path(pair.there.disk);
+  hello.set_size_bytes(kDiskBytes);
+  hello.set_generation(std::string(pair.record.generation.size(), 'g'));
+  hello.set_sector_bytes(512);
+  DeafLink link(std::move(message));
+  TargetEnd end(pair.there.disk, link, 16 * kMib, false, [] {});
+  end.run();
+  BOOST_TEST(end.failure().value_or("") ==
+             "the primary does not take the answers to what it sends");
+  BOOST_TEST(link.queued_bytes() < wire::kAnswersBytesMax + 1000);
 }
 
 // What is left of the backup's host when its power goes at this moment, put back in its place.

@@ -453,6 +453,19 @@ BOOST_AUTO_TEST_CASE(a_commit_that_is_not_due_is_refused) {
   BOOST_CHECK_THROW(world.engine.handle(event), wire::ProtocolError);
 }
 
+BOOST_AUTO_TEST_CASE(a_comparison_that_was_not_asked_for_is_refused) {
+  World world(64, {.verify_every = 2});
+  world.run_until_committed(3);
+  world.deliver();
+  BOOST_TEST(world.observer.verified.size() == 1u);
+  wire::Link::Event event;
+  event.message.emplace();
+  for (const Epoch epoch : {2, 3, 9}) {
+    event.message->envelope.mutable_verified()->set_epoch(epoch);
+    BOOST_CHECK_THROW(world.engine.handle(event), wire::ProtocolError);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 BOOST_AUTO_TEST_SUITE(protection_with_disks)
@@ -1088,6 +1101,30 @@ BOOST_AUTO_TEST_CASE(states_and_digests_that_wait_are_bounded) {
   };
   send_digests(100);
   BOOST_CHECK_THROW(send_digests(100'000), Error);
+}
+
+BOOST_AUTO_TEST_CASE(a_primary_that_takes_no_answers_gets_no_more_of_them) {
+  Fed commits;
+  commits.start();
+  commits.checkpoint(1, 0);
+  commits.link.queued = wire::kAnswersBytesMax;
+  commits.checkpoint(2, 0);
+  commits.link.queued += 1;
+  BOOST_CHECK_THROW(commits.checkpoint(3, 0), wire::ProtocolError);
+
+  Fed verified;
+  verified.start();
+  verified.checkpoint(1, 0);
+  const auto last_digests = [&] {
+    wire::Message message;
+    message.envelope.mutable_digests()->set_epoch(1);
+    message.envelope.mutable_digests()->set_last(true);
+    verified.take(std::move(message));
+  };
+  verified.link.queued = wire::kAnswersBytesMax;
+  last_digests();
+  verified.link.queued += 1;
+  BOOST_CHECK_THROW(last_digests(), wire::ProtocolError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -30,7 +30,7 @@ class Link final : public wire::Link {
     decoder.feed(bytes, decoded);
     if (other_) other_->inbox_.push_back(std::move(decoded.at(0)));
   }
-  std::size_t queued_bytes() const override { return 0; }
+  std::size_t queued_bytes() const override { return queued; }
   TimePoint last_heard() const override { return last_heard_; }
   void heartbeat() { last_heard_ = clock_.now(); }
   Event wait(TimePoint) override {
@@ -46,6 +46,7 @@ class Link final : public wire::Link {
   bool empty() const { return inbox_.empty(); }
 
   std::function<void(const wire::Message&)> on_send;
+  std::size_t queued = 0;  // bytes that the other side does not take
 
  private:
   ManualClock& clock_;

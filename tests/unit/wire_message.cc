@@ -136,6 +136,22 @@ BOOST_AUTO_TEST_CASE(sender_keeps_the_limits) {
   BOOST_CHECK_THROW(encode_head(long_payload), ProtocolError);
 }
 
+// A peer could have heartbeats sent without a pause, and a guest activated whose primary lives.
+BOOST_AUTO_TEST_CASE(times_that_nobody_may_choose_are_refused) {
+  using namespace std::chrono_literals;
+  const std::uint32_t most = std::numeric_limits<std::uint32_t>::max();
+  BOOST_CHECK(heartbeat_interval(10) == 10ms);
+  BOOST_CHECK(heartbeat_interval(60'000) == 60s);
+  for (const std::uint32_t ms : {0u, 9u, 60'001u, most})
+    BOOST_CHECK_EXCEPTION(heartbeat_interval(ms), ProtocolError,
+                          says("a heartbeat of " + std::to_string(ms) + " ms"));
+  BOOST_CHECK(heartbeat_timeout(100) == 100ms);
+  BOOST_CHECK(heartbeat_timeout(600'000) == 600s);
+  for (const std::uint32_t ms : {0u, 99u, 600'001u, most})
+    BOOST_CHECK_EXCEPTION(heartbeat_timeout(ms), ProtocolError,
+                          says("a time-out of " + std::to_string(ms) + " ms"));
+}
+
 BOOST_AUTO_TEST_CASE(own_hello_is_understood) {
   const auto negotiated = negotiate(hello());
   BOOST_TEST(negotiated.protocol == kProtocolMax);

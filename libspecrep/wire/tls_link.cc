@@ -137,7 +137,8 @@ void TlsLink::Impl::deliver(std::vector<Message>& messages) {
   const std::lock_guard lock(mutex_);
   for (auto& message : messages) {
     if (message.envelope.has_heartbeat()) continue;
-    const auto bytes = sizeof(Received) + message.payload.size() + message.envelope.ByteSizeLong();
+    // An envelope can take twenty times of what it had on the wire.
+    const auto bytes = sizeof(Received) + message.payload.size() + message.envelope.SpaceUsedLong();
     inbox_.push_back({std::move(message), bytes});
     inbox_bytes_ += bytes;
   }

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -327,6 +328,28 @@ BOOST_AUTO_TEST_CASE(slow_consumer_slows_the_sender_and_does_not_look_dead) {
   BOOST_TEST((now() - pair.far->last_heard() < 200ms));
   // A heartbeat may be on its way at this very moment.
   BOOST_TEST(pair.near->queued_bytes() < 100u);
+}
+
+// Empty strings have two bytes on the wire, and some forty in memory.
+BOOST_AUTO_TEST_CASE(what_is_not_taken_is_bounded_by_its_size_in_memory) {
+  const auto allocated = [] {
+    const auto info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  Pair pair;
+  const std::size_t before = allocated();
+  for (int i = 0; i < 150; ++i) {
+    Message message;
+    for (int n = 0; n < 30'000; ++n) message.envelope.mutable_listening()->add_addresses();
+    pair.near->send(std::move(message));
+  }
+  std::size_t queued = 0;
+  do {
+    queued = pair.near->queued_bytes();
+    std::this_thread::sleep_for(200ms);
+  } while (pair.near->queued_bytes() != queued);
+  // Beside what the sender has, 9 MB.
+  BOOST_TEST(allocated() < before + (32 << 20));
 }
 
 BOOST_AUTO_TEST_CASE(largest_message_arrives_intact) {

@@ -96,6 +96,13 @@ void emit(const json& line) {
   std::fflush(stdout);
 }
 
+// A guardian that hangs must not hold the guest's output up for the sake of what it can do without.
+// A pipe that is writable takes a line at once.
+bool is_heard() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
+}
+
 // Keeps the counters, and tells them to the operator and to xenstore.
 class Reporter final : public epoch::PrimaryObserver {
  public:
@@ -115,12 +122,13 @@ class Reporter final : public epoch::PrimaryObserver {
                      std::uint64_t bytes) override {
     if (done < total && clock_.now() - progressed_ < kProgressInterval) return;
     progressed_ = clock_.now();
-    emit({{"event", "progress"},
-          {"phase", "first-copy"},
-          {"round", round},
-          {"pages_done", done},
-          {"pages_total", total},
-          {"bytes", bytes}});
+    if (is_heard())
+      emit({{"event", "progress"},
+            {"phase", "first-copy"},
+            {"round", round},
+            {"pages_done", done},
+            {"pages_total", total},
+            {"bytes", bytes}});
     figures_.first_copy(bytes);
     happened("first copy, round " + std::to_string(round));
     publish("first-copy");
@@ -130,10 +138,11 @@ class Reporter final : public epoch::PrimaryObserver {
     if (clock_.now() - progressed_ < kProgressInterval) return;
     progressed_ = clock_.now();
     disk_bytes_ = std::max(disk_bytes_, missing_bytes);
-    emit({{"event", "progress"},
-          {"phase", "disks"},
-          {"bytes_done", disk_bytes_ - missing_bytes},
-          {"bytes_total", disk_bytes_}});
+    if (is_heard())
+      emit({{"event", "progress"},
+            {"phase", "disks"},
+            {"bytes_done", disk_bytes_ - missing_bytes},
+            {"bytes_total", disk_bytes_}});
     happened("first copy, disks");
     publish("first-copy");
   }
@@ -185,7 +194,10 @@ class Reporter final : public epoch::PrimaryObserver {
     ++verified_;
     pages_compared_ += result.pages_compared();
     pages_different_ += result.pages_different();
-    if (result.pages_different() > 0) happened("the copies differ");
+    if (result.pages_different() > 0)
+      happened("the copies differ");
+    else if (!is_heard())
+      return;
     json line = {{"event", "verified"},
                  {"epoch", result.epoch()},
                  {"compared", result.pages_compared()},
@@ -271,10 +283,7 @@ class Reporter final : public epoch::PrimaryObserver {
   void emit_figures() {
     const TimePoint now = clock_.now();
     if (now - figured_ < std::clamp((now - started_) / 60, kFiguresMin, kFiguresMax)) return;
-    // A guardian that hangs must not hold the guest's output up for the sake of figures: they wait,
-    // and are of a longer time then. A pipe that is writable takes a line of them at once.
-    pollfd out{STDOUT_FILENO, POLLOUT, 0};
-    if (poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return;
+    if (!is_heard()) return;  // they wait, and are of a longer time then
     figured_ = now;
     json line = figures_.since_logged(now);
     line["event"] = "figures";

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iostream>
 #include <optional>
 
 #include "libspecrep/arbiter/arbiter.h"
@@ -22,6 +23,7 @@
 #include "xl-plugin/far_side.h"
 #include "xl-plugin/guardian.h"
 #include "xl-plugin/paths.h"
+#include "xl-plugin/patient_output.h"
 
 namespace specrep::xl {
 
@@ -329,6 +331,7 @@ int protect(int argc, char** argv) {
     agree_with_backup(*far_side, options, domain, disk_paths, arbiter.get(), generation, console,
                       configuration);
   }
+  const PatientOutput output({std::cout, STDOUT_FILENO}, {std::cerr, STDERR_FILENO});
   Guardian guardian({.domain = domain,
                      .host = options.blackhole ? std::string() : options.host,
                      .configuration = std::move(configuration),

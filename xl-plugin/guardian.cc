@@ -65,7 +65,8 @@ int Guardian::run() {
                {"domid", task_.domain.domid},
                {"epoch_ms", task_.epoch_ms}});
   Process::Options options;
-  options.out = output_.write_end.get();
+  // Its log, too, since it must not wait for a terminal.
+  options.out = options.err = output_.write_end.get();
   options.three = settings_.read_end.get();
   // It hears of Ctrl-C from us, once.
   options.ignores_interrupts = true;

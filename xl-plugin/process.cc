@@ -33,7 +33,8 @@ constexpr std::size_t kLineBytesMax = 64 * 1024;
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
   if (options.ignores_interrupts)
-    for (const int number : {SIGINT, SIGQUIT, SIGHUP}) signal(number, SIG_IGN);
+    for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU})
+      signal(number, SIG_IGN);
 
   // Pipes are closed on exec and above 3 (see make_pipe), dup2's copies are not. A descriptor that
   // is in its place already stays as it is.

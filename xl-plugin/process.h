@@ -46,7 +46,8 @@ class Process {
     int out = -1;
     int err = -1;
     int three = -1;
-    // Ctrl-C reaches every process of the terminal's group. This one shall outlive it.
+    // Ctrl-C and Ctrl-Z reach every process of the terminal's group. This one shall outlive the
+    // first, and the other shall not make it look dead to the other host.
     bool ignores_interrupts = false;
   };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <fstream>
 #include <thread>
 
 #include "libspecrep/error.h"
@@ -23,6 +24,15 @@ std::vector<std::string> read_to_end(int fd) {
     std::this_thread::sleep_for(1ms);
   }
   return all;
+}
+
+// A process of a group that no shell looks after is not stopped by Ctrl-Z in any case.
+bool ignores(pid_t pid, int number) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("SigIgn:"))
+      return std::stoull(line.substr(7), nullptr, 16) >> (number - 1) & 1;
+  return false;
 }
 
 }  // namespace
@@ -73,6 +83,7 @@ BOOST_AUTO_TEST_CASE(a_child_that_ignores_interrupts_outlives_them_but_not_its_o
     child.signal(SIGINT);
     child.signal(SIGHUP);
     BOOST_TEST(!child.wait(200ms).has_value());
+    for (const int number : {SIGTSTP, SIGTTIN, SIGTTOU}) BOOST_TEST(ignores(pid, number));
   }
   BOOST_TEST(kill(pid, 0) == -1);
 }

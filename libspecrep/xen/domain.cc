@@ -78,8 +78,8 @@ std::string domain_config_json(const Libxl& libxl, std::uint32_t domid) {
 RunState run_state(const Xenctrl& xc, std::uint32_t domid) {
   xc_dominfo_t info;
   if (xc_domain_getinfo(xc.get(), domid, 1, &info) != 1 || info.domid != domid || info.dying)
-    return {false, false, 0, false};
-  return {true, info.shutdown != 0, info.shutdown_reason, info.paused != 0};
+    return {false, false, 0, false, 0};
+  return {true, info.shutdown != 0, info.shutdown_reason, info.paused != 0, info.max_memkb};
 }
 
 }  // namespace specrep::xen

@@ -30,8 +30,9 @@ std::string domain_config_json(const Libxl& libxl, std::uint32_t domid);
 struct RunState {
   bool exists;
   bool shut_down;
-  unsigned shutdown_reason;  // SHUTDOWN_*, when shut_down
-  bool paused;               // by `xl pause` or another tool
+  unsigned shutdown_reason;      // SHUTDOWN_*, when shut_down
+  bool paused;                   // by `xl pause` or another tool
+  std::uint64_t memory_kib_max;  // that Xen lets it have
 };
 RunState run_state(const Xenctrl& xc, std::uint32_t domid);
 

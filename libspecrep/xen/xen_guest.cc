@@ -111,7 +111,8 @@ XenGuest::XenGuest(const Domain& domain)
     : domain_(domain),
       grants_(xc_, memory_, domain.domid),
       gfn_count_(count_gfns(xc_, domain)),
-      bitmap_(nullptr) {
+      bitmap_(nullptr),
+      memory_kib_max_(run_state(xc_, domain.domid).memory_kib_max) {
   if (domain_.kind == wire::GUEST_KIND_UNSPECIFIED)
     throw Error(name() + " is neither a PVH nor an HVM guest",
                 "PV guests cannot be protected: Debian's Xen has no log-dirty mode for them");
@@ -280,6 +281,7 @@ std::vector<Gfn> XenGuest::special_pages() {
 bool XenGuest::suspended() {
   const RunState state = run_state(xc_, domain_.domid);
   if (!state.exists) throw guest::Ended(name() + " no longer exists");
+  memory_kib_max_now_ = state.memory_kib_max;
   if (!state.shut_down) return false;
   if (state.shutdown_reason != SHUTDOWN_suspend)
     throw guest::Ended(name() + " " + shutdown_reason(state.shutdown_reason));
@@ -345,6 +347,11 @@ void XenGuest::follow_addresses() {
 }
 
 guest::State XenGuest::capture_state() {
+  // What is added then may be behind the end of the dirty log, which would not be noticed; and the
+  // copy has no room for it.
+  if (memory_kib_max_now_ > memory_kib_max_)
+    throw Error("the memory of " + name() + " was raised while it was protected",
+                "protect it again: its copy has as much memory as the guest when that begins");
   guest::State state;
   if (addresses_) state.addresses = addresses_->addresses();
 

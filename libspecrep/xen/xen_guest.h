@@ -72,6 +72,9 @@ class XenGuest final : public guest::Guest {
   Gfn gfn_count_;
   xc_hypercall_buffer_t bitmap_buffer_{};
   std::uint64_t* bitmap_;
+  // That Xen lets the guest have: when its copy was begun, and when it was last looked at.
+  const std::uint64_t memory_kib_max_;
+  std::uint64_t memory_kib_max_now_ = 0;
   bool stopped_ = false;
   // What was mapped while the guest stood still, to be unmapped when it runs again: unmapping
   // takes nearly as long as mapping.

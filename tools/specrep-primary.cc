@@ -40,6 +40,7 @@
 #include "libspecrep/output/network_buffer.h"
 #include "libspecrep/wire/blackhole_link.h"
 #include "libspecrep/wire/tls_link.h"
+#include "libspecrep/xen/disks.h"
 #include "libspecrep/xen/network.h"
 #include "libspecrep/xen/registry.h"
 #include "libspecrep/xen/watchdog.h"
@@ -71,7 +72,7 @@ constexpr Duration kProgressInterval = 250ms;
 constexpr Duration kFiguresMin = 1s, kFiguresMax = 10s;
 constexpr Duration kConnectTimeout = 10s;
 // How soon it is noticed that the guest has got another network card.
-constexpr Duration kInterfacesInterval = 1s;
+constexpr Duration kDevicesInterval = 1s;
 
 json read_config() {
   std::string text;
@@ -313,31 +314,43 @@ class Reporter final : public epoch::PrimaryObserver {
 };
 
 // Tells the operator of what this protection does not cover, because it came later.
-class NewInterfaces {
+class NewDevices {
  public:
-  NewInterfaces(const Clock& clock, const xen::Domain& domain)
-      : clock_(clock), name_(domain.name), unheld_(domain.domid) {}
+  NewDevices(const Clock& clock, const xen::Domain& domain, bool network_buffer)
+      : clock_(clock), name_(domain.name), disks_(domain.domid) {
+    if (network_buffer) unheld_.emplace(domain.domid);
+  }
 
   void look() {
-    if (clock_.now() - looked_ < kInterfacesInterval) return;
+    if (clock_.now() - looked_ < kDevicesInterval) return;
     looked_ = clock_.now();
     try {
-      for (const std::string& interface : unheld_.look())
-        emit({{"event", "warning"},
-              {"what", "the network interface " + interface + " of " + name_ +
-                           " was attached while it is protected: what it sends there is not held "
-                           "back, and its copy has no such card"},
-              {"advice",
-               "protect it again: `xl remus-spec-stop " + name_ + "`, then `xl remus-spec`"}});
+      if (unheld_)
+        for (const std::string& interface : unheld_->look())
+          warn("network interface " + interface,
+               "what it sends there is not held back, and its copy has no such card");
+      for (const std::string& disk : disks_.look())
+        warn("disk " + disk,
+             "what it writes there is lost with this host, and its copy has no "
+             "such disk");
     } catch (const Error&) {
       // A guest that is gone is the engine's business.
     }
   }
 
  private:
+  void warn(const std::string& device, const std::string& consequence) const {
+    emit(
+        {{"event", "warning"},
+         {"what",
+          "the " + device + " of " + name_ + " was attached while it is protected: " + consequence},
+         {"advice", "protect it again: `xl remus-spec-stop " + name_ + "`, then `xl remus-spec`"}});
+  }
+
   const Clock& clock_;
   const std::string name_;
-  xen::UnheldInterfaces unheld_;
+  std::optional<xen::UnheldInterfaces> unheld_;
+  xen::AttachedDisks disks_;
   TimePoint looked_{};
 };
 
@@ -486,8 +499,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
 
   Output output(config, domain.domid);
   Reporter reporter(clock, registration, domain.domid, output.network(), options.can_hand_over);
-  std::optional<NewInterfaces> new_interfaces;
-  if (config.value("network_buffer", false)) new_interfaces.emplace(clock, domain);
+  NewDevices new_devices(clock, domain, config.value("network_buffer", false));
   Ending ending{"stopped", "", "", false};
   std::optional<xen::XenGuest> guest;
   std::unique_ptr<disk::EpochDisks> disks;
@@ -514,7 +526,7 @@ Ending protect(const json& config, const Clock& clock, tools::StopSignals& signa
         hand_over_at.reset();
         engine->request_hand_over();
       }
-      if (new_interfaces) new_interfaces->look();
+      new_devices.look();
       const TimePoint began = clock.now();
       const TimePoint next = engine->step();
       // The guest may have stood still.

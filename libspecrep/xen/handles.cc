@@ -22,6 +22,11 @@ ForeignMemory::ForeignMemory() : handle_(xenforeignmemory_open(nullptr, 0)) {
 }
 ForeignMemory::~ForeignMemory() { xenforeignmemory_close(handle_); }
 
+DeviceModelCalls::DeviceModelCalls() : handle_(xendevicemodel_open(nullptr, 0)) {
+  if (!handle_) throw Error(errno_text("cannot open Xen's device model interface"), kNotDom0);
+}
+DeviceModelCalls::~DeviceModelCalls() { xendevicemodel_close(handle_); }
+
 Xenstore::Xenstore() : handle_(xs_open(0)) {
   if (!handle_)
     throw Error(errno_text("cannot connect to xenstore"),

@@ -2,6 +2,7 @@
 
 extern "C" {
 #include <xenctrl.h>
+#include <xendevicemodel.h>
 #include <xenforeignmemory.h>
 #include <xenstore.h>
 }
@@ -39,6 +40,18 @@ class ForeignMemory {
 
  private:
   xenforeignmemory_handle* handle_;
+};
+
+class DeviceModelCalls {
+ public:
+  DeviceModelCalls();
+  ~DeviceModelCalls();
+  DeviceModelCalls(const DeviceModelCalls&) = delete;
+  DeviceModelCalls& operator=(const DeviceModelCalls&) = delete;
+  xendevicemodel_handle* get() const { return handle_; }
+
+ private:
+  xendevicemodel_handle* handle_;
 };
 
 class Xenstore {

@@ -75,6 +75,13 @@ Gfn count_gfns(const Xenctrl& xc, const Domain& domain) {
   return count;
 }
 
+Gfn xenstore_page(const Xenctrl& xc, const Domain& domain) {
+  std::uint64_t gfn = 0;
+  if (xc_hvm_param_get(xc.get(), domain.domid, HVM_PARAM_STORE_PFN, &gfn) || gfn == 0)
+    fail(xc, domain, errno_text("cannot ask for the xenstore page of guest " + domain.name));
+  return gfn;
+}
+
 int bitmap_pages(Gfn gfn_count) {
   const std::size_t bytes = (gfn_count + 63) / 64 * 8;
   return static_cast<int>((bytes + kPageBytes - 1) / kPageBytes);
@@ -112,6 +119,7 @@ XenGuest::XenGuest(const Domain& domain)
       grants_(xc_, memory_, domain.domid),
       gfn_count_(count_gfns(xc_, domain)),
       bitmap_(nullptr),
+      canary_(xenstore_page(xc_, domain)),
       memory_kib_max_(run_state(xc_, domain.domid).memory_kib_max) {
   if (domain_.kind == wire::GUEST_KIND_UNSPECIFIED)
     throw Error(name() + " is neither a PVH nor an HVM guest",
@@ -174,6 +182,7 @@ void XenGuest::start_dirty_log() {
     xc_shadow_control(xc_.get(), domain_.domid, XEN_DOMCTL_SHADOW_OP_OFF, nullptr, 0);
     if (enable() < 0) fail(xc_, domain_, errno_text("cannot turn on log-dirty mode for " + name()));
   }
+  mark_canary();
   if (has_device_model())
     Qmp(domain_.domid).execute("xen-set-global-dirty-log", {{"enable", true}});
 }
@@ -207,8 +216,20 @@ void XenGuest::read_dirty_log(unsigned operation, PageBitmap& dirty) {
   std::memcpy(dirty.words().data(), bitmap_, dirty.words().size_bytes());
 }
 
+void XenGuest::mark_canary() {
+  if (xendevicemodel_modified_memory(device_model_calls_.get(), static_cast<domid_t>(domain_.domid),
+                                     canary_, 1))
+    fail(xc_, domain_, errno_text("cannot mark a page of " + name() + " as dirty"));
+}
+
 void XenGuest::sample(PageBitmap& dirty) {
   read_dirty_log(XEN_DOMCTL_SHADOW_OP_CLEAN, dirty);
+  if (!dirty.test(canary_))
+    throw Error("another tool has read the dirty log of " + name() +
+                    ": its copy would lack what was written before",
+                "is it being migrated? Protect it again after that");
+  dirty.reset(canary_);
+  mark_canary();
   if (stopped_) grants_.add_mapped_writable(dirty);
 }
 

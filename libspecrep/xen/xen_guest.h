@@ -57,6 +57,7 @@ class XenGuest final : public guest::Guest {
   std::string name() const;
 
   void read_dirty_log(unsigned operation, PageBitmap& dirty);
+  void mark_canary();
   void suspend_cooperative();
   bool wait_until_suspended(Duration timeout);  // false: not in time
   // Whether it stands still; throws Ended when it is gone or has shut down for another reason.
@@ -67,11 +68,16 @@ class XenGuest final : public guest::Guest {
   Domain domain_;
   Xenctrl xc_;
   ForeignMemory memory_;
+  DeviceModelCalls device_model_calls_;
   Xenstore store_;
   GrantTable grants_;
   Gfn gfn_count_;
   xc_hypercall_buffer_t bitmap_buffer_{};
   std::uint64_t* bitmap_;
+  // A page that is marked in the log whenever it was read, and so is found in it the next time,
+  // unless somebody else has read the log between: what was dirtied before is unknown here then.
+  // Its content is of no use to a copy: the restoring libxc clears it.
+  const Gfn canary_;
   // That Xen lets the guest have: when its copy was begun, and when it was last looked at.
   const std::uint64_t memory_kib_max_;
   std::uint64_t memory_kib_max_now_ = 0;

@@ -11,6 +11,7 @@ OPTIONS = {
     "heap-count": ["-shared", "-fPIC"],
     "quick-guest": ["-m32", "-ffreestanding", "-fno-pic", "-fno-exceptions", "-fno-rtti", "-fno-stack-protector", "-mno-sse",
                     "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-Ttext-segment=0x100000", "-Wl,-e,start"],
+    "read-log": ["-lxenctrl"],
     "refuse-resume": ["-shared", "-fPIC"],
     "stopwatch": ["-lxenctrl"],
     "stream-count": [],

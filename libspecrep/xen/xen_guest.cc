@@ -119,11 +119,11 @@ XenGuest::XenGuest(const Domain& domain)
       grants_(xc_, memory_, domain.domid),
       gfn_count_(count_gfns(xc_, domain)),
       bitmap_(nullptr),
-      canary_(xenstore_page(xc_, domain)),
       memory_kib_max_(run_state(xc_, domain.domid).memory_kib_max) {
   if (domain_.kind == wire::GUEST_KIND_UNSPECIFIED)
     throw Error(name() + " is neither a PVH nor an HVM guest",
                 "PV guests cannot be protected: Debian's Xen has no log-dirty mode for them");
+  canary_ = xenstore_page(xc_, domain_);
   mkdir(kRunDirectory, 0700);
   device_model_file_ =
       std::string(kRunDirectory) + "/device-model-" + std::to_string(domain_.domid);
@@ -329,10 +329,18 @@ void XenGuest::suspend_cooperative() {
     std::this_thread::sleep_for(kSuspendPoll);
   }
   if (wait_until_suspended(kSuspendAckTimeout)) return;
-  if (cancel_suspend_request(store_, domain_.domid))
+  const bool paused = run_state(xc_, domain_.domid).paused;
+  if (cancel_suspend_request(store_, domain_.domid)) {
+    if (paused)
+      throw Error(name() + " is paused by another tool, and cannot be suspended",
+                  "`xl unpause " + domain_.name + "` lets it go on; protect it again then");
     throw Error(name() + " did not answer the request to suspend within 10 s", advice);
-  if (!wait_until_suspended(kSuspendTimeout))
-    throw Error(name() + " took the request to suspend but did not within 40 s", advice);
+  }
+  // One that took it and was paused then suspends itself when it is let go: somebody has to be
+  // there.
+  while (!wait_until_suspended(kSuspendTimeout))
+    if (!run_state(xc_, domain_.domid).paused)
+      throw Error(name() + " took the request to suspend but did not within 40 s", advice);
 }
 
 void XenGuest::stop_device_model() {

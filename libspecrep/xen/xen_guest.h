@@ -77,7 +77,7 @@ class XenGuest final : public guest::Guest {
   // A page that is marked in the log whenever it was read, and so is found in it the next time,
   // unless somebody else has read the log between: what was dirtied before is unknown here then.
   // Its content is of no use to a copy: the restoring libxc clears it.
-  const Gfn canary_;
+  Gfn canary_ = 0;
   // That Xen lets the guest have: when its copy was begun, and when it was last looked at.
   const std::uint64_t memory_kib_max_;
   std::uint64_t memory_kib_max_now_ = 0;

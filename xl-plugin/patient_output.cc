@@ -1,8 +1,6 @@
 #include "xl-plugin/patient_output.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +15,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "libspecrep/signals_blocked.h"
 
 namespace specrep::xl {
 
@@ -151,12 +151,8 @@ PatientOutput::PatientOutput(Target out, Target err)
     : queue_(std::make_shared<Queue>()),
       out_(std::make_unique<Stream>(queue_, out)),
       err_(std::make_unique<Stream>(queue_, err)) {
-  // Signals are for the program's own threads: a new thread inherits the mask.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   std::thread([queue = queue_, fd = err.fd] { queue->write_all(fd); }).detach();
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 PatientOutput::~PatientOutput() {

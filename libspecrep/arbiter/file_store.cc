@@ -13,8 +13,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +29,7 @@
 
 #include "libspecrep/arbiter/fence_store.h"
 #include "libspecrep/error.h"
+#include "libspecrep/signals_blocked.h"
 
 namespace specrep::arbiter {
 namespace {
@@ -93,20 +92,6 @@ class Turn {
   }
 
   bool mine_ = true;
-};
-
-// All signals, so that those for the process go to threads that expect them.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
 };
 
 // The files of one guest.

@@ -1,13 +1,12 @@
 #include "libspecrep/wire/tls_link.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
+#include "libspecrep/signals_blocked.h"
 #include "libspecrep/wire/tls_link_impl.h"
 
 namespace specrep::wire {
@@ -61,12 +60,8 @@ TlsLink::Impl::Impl(std::unique_ptr<asio::io_context> io, std::shared_ptr<TlsCon
     read();
     beat();
   });
-  // Signals are for the program's own threads: a new thread inherits the mask.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 TlsLink::Impl::~Impl() {

@@ -1,21 +1,18 @@
 // What a command says while nobody reads.
 #include "xl-plugin/patient_output.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 #include <optional>
 #include <sstream>
-#include <thread>
 
 #include "xl-plugin/process.h"
 
 namespace {
 
 using namespace specrep::xl;
-using namespace std::chrono_literals;
 
 struct Outputs {
   void begin() {

@@ -12,6 +12,7 @@ import time
 PROTECTED_TIMEOUT_S = 400
 END_TIMEOUT_S = 90
 SETTLE_TIMEOUT_S = 60
+WARNED_S = 60
 POLL_S = 0.1
 COMMAND = "remus-spec"
 # As pgrep sees them: a process's name has 15 characters.
@@ -118,6 +119,23 @@ def protected_under_load(lab, options, pages_per_s):
             protection.wait_until_protected()
             counter.dirty(pages_per_s)
             yield counter, protection
+
+
+def check_warned_of(lab, attach, device):
+    """Asserts that a device which the lab's guest gets by a command while it is protected is warned of, and that all else goes on."""
+    with lab.Counter(lab.GUEST_ADDRESSES[lab.guest]) as counter:
+        counter.wait_for_answer(60)
+        with lab.protect("--timeout 5000") as protection:
+            protection.wait_until_protected()
+            lab.ssh(1, attach)
+            protection.wait_for(lambda: protection.events("warning"), WARNED_S, "the warning")
+            counter.wait_for_answer(30)
+            protection.stop()
+        (warning,) = protection.events("warning")
+        assert f"{device} of {lab.guest} was attached while it is protected" in warning["what"], warning
+        assert f"remus-spec-stop {lab.guest}" in warning["advice"], warning
+        counter.wait_for_answer(60)
+        counter.check_continuous()
 
 
 def log_dirty(lab, guest):
